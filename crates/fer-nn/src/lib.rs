@@ -1,1 +1,5 @@
 #![doc = include_str!("../README.md")]
+
+mod network;
+
+pub use network::{Mode, Network, Step};

@@ -1,0 +1,33 @@
+//! What a network is to those who train and use it.
+
+use candle_core::{Result, Tensor};
+
+/// What a forward pass is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Inference: moving statistics, no dropout.
+    #[default]
+    Eval,
+    /// Training: batch statistics, moving statistics updated, dropout masks of this step.
+    Train(Step),
+}
+
+/// The training step that a pass belongs to. Random masks are keyed by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// The user's seed.
+    pub seed: u64,
+    /// The epoch, from 0.
+    pub epoch: u32,
+    /// The step within the epoch, from 0.
+    pub step: u32,
+}
+
+/// A classifier of images. [`fer-train`](https://docs.rs/fer-train) trains whatever implements it.
+pub trait Network {
+    /// The logits `(batch, classes)` of `images` `(batch, channels, height, width)`.
+    ///
+    /// # Errors
+    /// When the images have another shape than the network was made for, or the device fails.
+    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor>;
+}
