@@ -1,0 +1,269 @@
+//! Batch normalisation (Ioffe and Szegedy 2015) as Keras trains it.
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, Var, bail};
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
+
+use crate::cpu::{self, normalize::InputGradient};
+use crate::{Mode, initializer};
+
+/// Which variance of a batch enters the moving variance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MovingVariance {
+    /// N/(N − 1) times the biased variance for images, the biased variance for vectors: TensorFlow 2.1.
+    #[default]
+    Notebook,
+    /// The biased variance everywhere: Keras 3.
+    Biased,
+}
+
+/// The settings of a [`BatchNorm`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormConfig {
+    /// The weight of the old value in the moving statistics, in 0..=1. (candle's and PyTorch's is that of the
+    /// new value.)
+    pub momentum: f64,
+    /// Added to the variance before its root.
+    pub epsilon: f64,
+    /// Which variance enters the moving variance.
+    pub moving_variance: MovingVariance,
+}
+
+impl Default for BatchNormConfig {
+    fn default() -> Self {
+        Self { momentum: 0.99, epsilon: 1e-3, moving_variance: MovingVariance::Notebook }
+    }
+}
+
+/// Normalises every channel: by the batch's statistics in training, by the moving ones otherwise.
+///
+/// # Shapes
+/// - input and output `(batch, channels, …)`
+/// - weight (gamma), bias (beta), running_mean and running_var `(channels)`
+#[derive(Clone, Debug)]
+pub struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Var,
+    running_var: Var,
+    config: BatchNormConfig,
+}
+
+impl BatchNorm {
+    /// The output for a batch; in training the moving statistics are updated.
+    ///
+    /// A batch of one vector is its own mean: the output is beta and the moving variance shrinks.
+    ///
+    /// # Errors
+    /// When the input is empty or does not have this layer's channels.
+    pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
+        let channels = self.weight.elem_count();
+        if xs.rank() < 2 || xs.dims()[1] != channels || xs.elem_count() == 0 {
+            bail!("batch_norm: expected (batch, {channels}, …), got {:?}", xs.dims())
+        }
+        let xs = xs.contiguous()?;
+        let training = matches!(mode, Mode::Train(_));
+        let moments = if training {
+            let moments = xs.apply_op1_no_bwd(&Moments)?;
+            self.update_moving(&moments, xs.elem_count() / channels, xs.rank())?;
+            moments
+        } else {
+            Tensor::stack(&[self.running_mean.as_tensor(), self.running_var.as_tensor()], 0)?.detach()
+        };
+        let op = Forward { moments, epsilon: self.config.epsilon, training };
+        xs.apply_op3(&self.weight, &self.bias, op)
+    }
+
+    /// `count` is the number of values that each statistic was taken over.
+    fn update_moving(&self, moments: &Tensor, count: usize, rank: usize) -> Result<()> {
+        let BatchNormConfig { momentum, moving_variance, .. } = self.config;
+        let correction = match moving_variance {
+            MovingVariance::Notebook if rank > 2 => count as f64 / (count - 1).max(1) as f64,
+            _ => 1.0,
+        };
+        for (moving, row, correction) in [(&self.running_mean, 0, 1.0), (&self.running_var, 1, correction)] {
+            let new = (moments.get(row)? * ((1.0 - momentum) * correction))?;
+            moving.set(&((moving.as_tensor() * momentum)? + new)?.detach())?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a batch normalisation: gamma 1, beta 0, moving mean 0, moving variance 1.
+///
+/// # Errors
+/// When the builder holds other shapes under these names.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use candle_nn::VarMap;
+/// use fer_nn::{BatchNormConfig, Mode, Step, batch_norm, var_builder};
+///
+/// let vars = VarMap::new();
+/// let vb = var_builder(&vars, 42, &Device::Cpu);
+/// let norm = batch_norm(1, BatchNormConfig { epsilon: 0.0, ..Default::default() }, vb.pp("norm"))?;
+/// let xs = Tensor::new(&[[1_f32], [3.0]], &Device::Cpu)?;
+/// let ys = norm.forward(&xs, Mode::Train(Step::default()))?;
+/// assert_eq!(ys.to_vec2::<f32>()?, [[-1.0], [1.0]]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn batch_norm(channels: usize, config: BatchNormConfig, vb: VarBuilder) -> Result<BatchNorm> {
+    let state = |name, init| Var::from_tensor(&vb.get_with_hints(channels, name, init)?);
+    Ok(BatchNorm {
+        weight: vb.get_with_hints(channels, "weight", initializer::ONES)?,
+        bias: vb.get_with_hints(channels, "bias", initializer::ZEROS)?,
+        running_mean: state("running_mean", initializer::ZEROS)?,
+        running_var: state("running_var", initializer::ONES)?,
+        config,
+    })
+}
+
+/// `(channels, values of one channel of one image)`.
+fn planes(layout: &Layout) -> (usize, usize) {
+    let dims = layout.dims();
+    (dims[1], dims[2..].iter().product())
+}
+
+/// `(2, channels)`: the means and the biased variances.
+struct Moments;
+
+impl CustomOp1 for Moments {
+    fn name(&self) -> &'static str {
+        "batch_norm moments"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (channels, area) = planes(lx);
+        let (mean, var) = cpu::normalize::batch_statistics(cpu::values(x, lx, self.name())?, channels, area);
+        let moments = mean.iter().chain(&var).map(|&v| v as f32).collect();
+        Ok((CpuStorage::F32(moments), (2, channels).into()))
+    }
+}
+
+#[derive(Clone)]
+struct Forward {
+    /// `(2, channels)`: means and variances.
+    moments: Tensor,
+    epsilon: f64,
+    /// Whether the moments depend on the input.
+    training: bool,
+}
+
+impl Forward {
+    /// The means and the inverse standard deviations.
+    fn statistics(&self) -> Result<(Vec<f32>, Vec<f32>)> {
+        let inv_std = |v: &f32| (f64::from(*v) + self.epsilon).sqrt().recip() as f32;
+        let var: Vec<f32> = self.moments.get(1)?.to_vec1()?;
+        Ok((self.moments.get(0)?.to_vec1()?, var.iter().map(inv_std).collect()))
+    }
+}
+
+impl CustomOp3 for Forward {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        gamma: &CpuStorage,
+        lg: &Layout,
+        beta: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let x = cpu::values(x, lx, self.name())?;
+        let gamma = cpu::values(gamma, lg, self.name())?;
+        let beta = cpu::values(beta, lb, self.name())?;
+        let (mean, inv_std) = self.statistics()?;
+        let scale: Vec<f32> = gamma.iter().zip(&inv_std).map(|(g, i)| g * i).collect();
+        let shift: Vec<f32> = beta.iter().zip(mean.iter().zip(&scale)).map(|(b, (m, s))| b - m * s).collect();
+        let y = cpu::normalize::scale_and_shift(x, &scale, &shift, planes(lx).1);
+        Ok((CpuStorage::F32(y), lx.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        gamma: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let dy = dy.contiguous()?;
+        let sums = x.apply_op2_no_bwd(&dy, &GradientSums(self.clone()))?;
+        let dx = if x.track_op() {
+            let op = BackwardInput { forward: self.clone(), gamma: gamma.clone(), sums: sums.clone() };
+            Some(x.apply_op2_no_bwd(&dy, &op)?)
+        } else {
+            None
+        };
+        Ok((dx, Some(sums.get(0)?), Some(sums.get(1)?)))
+    }
+}
+
+/// `(2, channels)`: the gradients of gamma and of beta.
+struct GradientSums(Forward);
+
+impl CustomOp2 for GradientSums {
+    fn name(&self) -> &'static str {
+        "batch_norm gradient sums"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        dy: &CpuStorage,
+        ld: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, dy) = (cpu::values(x, lx, self.name())?, cpu::values(dy, ld, self.name())?);
+        let (channels, area) = planes(lx);
+        let (mean, inv_std) = self.0.statistics()?;
+        let sums = cpu::normalize::gradient_sums(x, dy, &mean, &inv_std, area);
+        Ok((CpuStorage::F32(sums), (2, channels).into()))
+    }
+}
+
+struct BackwardInput {
+    forward: Forward,
+    gamma: Tensor,
+    sums: Tensor,
+}
+
+impl CustomOp2 for BackwardInput {
+    fn name(&self) -> &'static str {
+        "batch_norm backward input"
+    }
+
+    /// With x̂ the normalised input and N the values of a channel:
+    /// dx = γ·inv_std·(dy − Σdy/N − x̂·Σ(dy·x̂)/N), the means being constants outside training.
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        dy: &CpuStorage,
+        ld: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, dy) = (cpu::values(x, lx, self.name())?, cpu::values(dy, ld, self.name())?);
+        let (channels, area) = planes(lx);
+        let (mean, inv_std) = self.forward.statistics()?;
+        let gamma: Vec<f32> = self.gamma.to_vec1()?;
+        let sums: Vec<Vec<f32>> = self.sums.to_vec2()?;
+        let inv_count = if self.forward.training { channels as f32 / x.len() as f32 } else { 0.0 };
+        let terms: Vec<InputGradient> = (0..channels)
+            .map(|c| {
+                let scale = gamma[c] * inv_std[c];
+                InputGradient {
+                    scale,
+                    slope: -scale * inv_std[c] * sums[0][c] * inv_count,
+                    mean: mean[c],
+                    constant: -scale * sums[1][c] * inv_count,
+                }
+            })
+            .collect();
+        let dx = cpu::normalize::input_gradient(x, dy, &terms, area);
+        Ok((CpuStorage::F32(dx), lx.shape().clone()))
+    }
+}

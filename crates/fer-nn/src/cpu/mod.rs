@@ -1,0 +1,31 @@
+//! The layers' arithmetic on the CPU: slices in, slices out.
+//!
+//! Every kernel splits its work by the shapes alone, never by the number of threads, and adds partial sums in a
+//! fixed order: the result is the same to the bit on one thread and on many.
+
+pub(crate) mod conv2d;
+pub(crate) mod dense;
+pub(crate) mod elementwise;
+pub(crate) mod matmul;
+pub(crate) mod normalize;
+pub(crate) mod pool;
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, Layout, Result, bail};
+
+/// The values of a contiguous f32 tensor.
+pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout, op: &str) -> Result<&'a [f32]> {
+    let CpuStorage::F32(data) = storage else {
+        bail!("{op} works on f32 tensors, got {:?}", storage.dtype())
+    };
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&data[start..end]),
+        None => bail!("{op} works on contiguous tensors, got {layout:?}"),
+    }
+}
+
+/// Runs the loop compiled for the widest vectors that this processor has.
+#[inline(always)]
+pub(crate) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
