@@ -42,65 +42,101 @@ fn chance(rng: &mut Philox, probability: f32) -> bool {
     uniform(rng, 0.0, 1.0) < probability
 }
 
-/// The measures of one face. Lengths are in half heights of the head, from its centre, x to the right and y
-/// down; tones run from 0, black, to 1, white; slopes are tangents.
+/// What the label decides. Lengths are in half heights of the head, from its centre, x to the right and y down;
+/// slopes are tangents.
+struct Expression {
+    /// How far the corners of the mouth stand above its middle.
+    mouth_lift: f32,
+    mouth_width: f32,
+    /// Half the height of the opening; 0 for a closed mouth.
+    mouth_open: f32,
+    /// Half the height of the open eye.
+    eye_open: f32,
+    /// How far the outer corners of the eyes hang.
+    eye_slope: f32,
+    /// How far the inner ends of the brows are raised.
+    brow_slope: f32,
+    /// Depth of the folds from the nose to the corners of the mouth, and of the raised cheeks.
+    cheeks: f32,
+}
+
+impl Expression {
+    fn sample(label: u8, rng: &mut Philox) -> Self {
+        match label {
+            HAPPY => Self {
+                mouth_lift: uniform(rng, 0.12, 0.28),
+                mouth_width: uniform(rng, 0.32, 0.46),
+                mouth_open: if chance(rng, 0.6) { uniform(rng, 0.04, 0.13) } else { 0.0 },
+                eye_open: uniform(rng, 0.025, 0.08),
+                eye_slope: bell(rng, 0.06),
+                brow_slope: bell(rng, 0.08),
+                cheeks: uniform(rng, 0.15, 0.55),
+            },
+            SAD => Self {
+                mouth_lift: uniform(rng, -0.26, -0.11),
+                mouth_width: uniform(rng, 0.26, 0.38),
+                mouth_open: if chance(rng, 0.15) { uniform(rng, 0.02, 0.07) } else { 0.0 },
+                eye_open: uniform(rng, 0.03, 0.09),
+                eye_slope: uniform(rng, 0.0, 0.25),
+                brow_slope: uniform(rng, 0.1, 0.5),
+                cheeks: uniform(rng, 0.0, 0.25),
+            },
+            _ => Self {
+                mouth_lift: uniform(rng, -0.04, 0.04),
+                mouth_width: uniform(rng, 0.24, 0.4),
+                mouth_open: if chance(rng, 0.2) { uniform(rng, 0.02, 0.08) } else { 0.0 },
+                eye_open: uniform(rng, 0.05, 0.11),
+                eye_slope: bell(rng, 0.06),
+                brow_slope: bell(rng, 0.08),
+                cheeks: uniform(rng, 0.0, 0.15),
+            },
+        }
+    }
+}
+
+/// The measures of one face, in the units of [`Expression`]; tones run from 0, black, to 1, white.
 struct Face {
     label: u8,
+    expression: Expression,
     pose: Pose,
     /// Tangent of the turn about the vertical axis.
     yaw: f32,
     head_width: f32,
     /// How much narrower the head is at the chin than at the brow.
     jaw: f32,
-
-    background: f32,
-    /// A lighter or darker shape behind the head: place, size and tone.
-    clutter: [f32; 5],
     skin: f32,
+    background: f32,
+    /// Something lighter or darker behind the head, and its tone.
+    clutter: (Blob, f32),
     hair: f32,
     hair_height: f32,
-    /// How far the hair hangs into the forehead; 0 where it does not.
-    fringe: f32,
-    fringe_slope: f32,
+    /// How far the hair hangs into the forehead, and its slope.
+    fringe: Option<(f32, f32)>,
+    /// How dense the beard is; 0 for none.
     beard: f32,
     /// Tone of the rims of the glasses.
     glasses: Option<f32>,
-
     eye_spacing: f32,
     eye_height: f32,
-    /// Half the height of the open eye.
-    eye_open: f32,
-    /// How far the outer corners of the eyes hang.
-    eye_slope: f32,
     gaze: f32,
     brow_height: f32,
-    /// How far the inner ends of the brows are raised.
-    brow_slope: f32,
     brow_bend: f32,
     brow_weight: f32,
     nose_length: f32,
     nose_width: f32,
-
     mouth_height: f32,
-    mouth_width: f32,
-    /// How far the corners of the mouth stand above its middle.
-    mouth_lift: f32,
     mouth_slope: f32,
-    /// Half the height of the opening; 0 for a closed mouth.
-    mouth_open: f32,
     teeth: bool,
     lip_weight: f32,
     lip_tone: f32,
-    /// Depth of the folds from the nose to the corners of the mouth, and of the raised cheeks.
-    cheeks: f32,
-
+    /// A soft shadow over the face, and its strength.
+    shadow: (Blob, f32),
     /// Change of brightness from the centre to the right and lower edge.
     light: [f32; 2],
-    /// Place and strength of a soft shadow.
-    shadow: [f32; 3],
     gain: f32,
     /// Weight of each neighbour in the blur along one axis.
     blur: f32,
+    /// Standard deviation.
     noise: f32,
 }
 
@@ -112,77 +148,44 @@ impl Face {
             8989..15066 => SAD,
             _ => NEUTRAL,
         };
-        let (mouth_lift, mouth_open, mouth_width) = match label {
-            HAPPY if chance(rng, 0.5) => {
-                (uniform(rng, 0.10, 0.26), uniform(rng, 0.04, 0.13), uniform(rng, 0.30, 0.44))
-            }
-            HAPPY => (uniform(rng, 0.11, 0.26), 0.0, uniform(rng, 0.28, 0.43)),
-            SAD => {
-                let open = if chance(rng, 0.15) { uniform(rng, 0.02, 0.07) } else { 0.0 };
-                (uniform(rng, -0.22, -0.08), open, uniform(rng, 0.22, 0.36))
-            }
-            _ => {
-                let open = if chance(rng, 0.2) { uniform(rng, 0.02, 0.09) } else { 0.0 };
-                (uniform(rng, -0.035, 0.045), open, uniform(rng, 0.22, 0.38))
-            }
-        };
-        let (brow_slope, eye_slope, eye_open, cheeks) = match label {
-            HAPPY => (bell(rng, 0.08), bell(rng, 0.06), uniform(rng, 0.025, 0.08), uniform(rng, 0.1, 0.5)),
-            SAD => (
-                uniform(rng, 0.05, 0.45),
-                uniform(rng, 0.0, 0.25),
-                uniform(rng, 0.03, 0.09),
-                uniform(rng, 0.0, 0.25),
-            ),
-            _ => (bell(rng, 0.08), bell(rng, 0.06), uniform(rng, 0.05, 0.11), uniform(rng, 0.0, 0.15)),
-        };
-        let skin = uniform(rng, 0.25, 0.85);
+        let mut place = || (uniform(rng, -1.2, 1.2), uniform(rng, -1.2, 1.2));
+        let (behind, before) = (place(), place());
+        let clutter = Blob::ellipse(behind.0, behind.1, uniform(rng, 0.2, 0.9), uniform(rng, 0.2, 1.5));
+        let shadow = Blob { soft: 0.8, ..Blob::ellipse(before.0, before.1, 0.8, 0.8) };
+        let skin = uniform(rng, 0.35, 0.85);
         Self {
             label,
+            expression: Expression::sample(label, rng),
             pose: Pose::sample(rng),
-            yaw: bell(rng, 0.15),
-            head_width: uniform(rng, 0.66, 0.86),
+            yaw: bell(rng, 0.13),
+            head_width: uniform(rng, 0.68, 0.86),
             jaw: uniform(rng, 0.0, 0.22),
-            background: uniform(rng, 0.05, 0.95),
-            clutter: [
-                uniform(rng, -1.2, 1.2),
-                uniform(rng, -1.2, 1.2),
-                uniform(rng, 0.2, 0.9),
-                uniform(rng, 0.2, 1.5),
-                uniform(rng, 0.0, 1.0),
-            ],
             skin,
+            background: uniform(rng, 0.05, 0.95),
+            clutter: (clutter, uniform(rng, 0.0, 1.0)),
             hair: if chance(rng, 0.75) { uniform(rng, 0.02, 0.25) } else { uniform(rng, 0.25, 0.95) },
-            hair_height: uniform(rng, 0.0, 0.35),
-            fringe: if chance(rng, 0.3) { uniform(rng, 0.1, 0.4) } else { 0.0 },
-            fringe_slope: bell(rng, 0.3),
-            beard: if chance(rng, 0.15) { uniform(rng, 0.1, 0.45) } else { 0.0 },
-            glasses: chance(rng, 0.15).then(|| uniform(rng, 0.0, 0.5)),
+            hair_height: uniform(rng, 0.0, 0.3),
+            fringe: chance(rng, 0.25).then(|| (uniform(rng, 0.1, 0.4), bell(rng, 0.3))),
+            beard: if chance(rng, 0.1) { uniform(rng, 0.1, 0.4) } else { 0.0 },
+            glasses: chance(rng, 0.15).then(|| uniform(rng, 0.0, 0.4)),
             eye_spacing: uniform(rng, 0.28, 0.37),
-            eye_height: uniform(rng, -0.2, -0.05),
-            eye_open,
-            eye_slope,
+            eye_height: uniform(rng, -0.2, -0.08),
             gaze: bell(rng, 0.03),
-            brow_height: uniform(rng, 0.17, 0.29),
-            brow_slope,
-            brow_bend: uniform(rng, 0.0, 0.1),
-            brow_weight: uniform(rng, 0.02, 0.055),
-            nose_length: uniform(rng, 0.26, 0.38),
+            brow_height: uniform(rng, 0.18, 0.28),
+            brow_bend: uniform(rng, 0.0, 0.08),
+            brow_weight: uniform(rng, 0.03, 0.055),
+            nose_length: uniform(rng, 0.26, 0.36),
             nose_width: uniform(rng, 0.09, 0.16),
-            mouth_height: uniform(rng, 0.46, 0.6),
-            mouth_width,
-            mouth_lift,
-            mouth_slope: bell(rng, 0.06),
-            mouth_open,
+            mouth_height: uniform(rng, 0.48, 0.58),
+            mouth_slope: bell(rng, 0.05),
             teeth: chance(rng, if label == HAPPY { 0.85 } else { 0.3 }),
             lip_weight: uniform(rng, 0.03, 0.085),
-            lip_tone: uniform(rng, 0.55, 1.1) * skin,
-            cheeks,
-            light: [bell(rng, 0.3), bell(rng, 0.2)],
-            shadow: [uniform(rng, -1.0, 1.0), uniform(rng, -1.0, 1.0), uniform(rng, 0.0, 0.45)],
-            gain: uniform(rng, 0.6, 1.15),
-            blur: uniform(rng, 0.0, 0.25),
-            noise: uniform(rng, 0.005, 0.06),
+            lip_tone: uniform(rng, 0.5, 1.0) * skin,
+            shadow: (shadow, uniform(rng, 0.0, 0.4)),
+            light: [bell(rng, 0.25), bell(rng, 0.15)],
+            gain: uniform(rng, 0.7, 1.15),
+            blur: uniform(rng, 0.0, 0.22),
+            noise: uniform(rng, 0.005, 0.045),
         }
     }
 
@@ -208,8 +211,7 @@ impl Face {
 
     fn paint_head(&self, canvas: &mut Canvas) {
         let Self { head_width: width, skin, hair, jaw, .. } = *self;
-        let [x, y, clutter_width, clutter_height, tone] = self.clutter;
-        canvas.paint(Blob::ellipse(x, y, clutter_width, clutter_height), tone, 0.8);
+        canvas.paint(self.clutter.0, self.clutter.1, 0.8);
         let hair_height = 0.95 + 0.3 * self.hair_height;
         canvas.paint(Blob::ellipse(0.0, -0.2, width * 1.12, hair_height), hair, 1.0);
         canvas.paint(Blob::ellipse(0.0, 1.1, width * 0.6, 0.6), skin * 0.75, 1.0);
@@ -219,15 +221,16 @@ impl Face {
         canvas.paint(Blob { taper: jaw, ..Blob::ellipse(0.0, 0.0, width, 1.0) }, skin * 0.82, 1.0);
         let bulge = Blob { soft: 0.6, ..self.feature(0.25 * self.light[0], 0.0, width * 0.6, 0.75) };
         canvas.paint(bulge, skin * 1.1, 0.9);
-        let hairline = Blob::ellipse(0.0, -1.0, width * 0.95, 0.1 + self.hair_height);
+        let hairline = Blob { bend: 0.5, ..Blob::ellipse(0.0, -1.0, width * 0.98, 0.1 + self.hair_height) };
         canvas.paint(hairline, hair, 1.0);
     }
 
     fn paint_eyes(&self, canvas: &mut Canvas) {
-        let Self { skin, eye_open: open, eye_height, .. } = *self;
+        let Self { skin, eye_height, .. } = *self;
+        let Expression { eye_open: open, eye_slope, brow_slope, .. } = self.expression;
         for side in [-1.0, 1.0] {
             let x = side * self.eye_spacing;
-            let slope = side * self.eye_slope;
+            let slope = side * eye_slope;
             let socket = Blob { soft: 0.15, ..self.feature(x, eye_height - 0.03, 0.19, 0.13) };
             canvas.paint(socket, skin * 0.6, 0.5);
             canvas.paint(Blob { slope, ..self.feature(x, eye_height, 0.15, open) }, 0.35 + 0.6 * skin, 1.0);
@@ -237,7 +240,7 @@ impl Face {
             let pouch = Blob { slope, soft: 0.06, ..self.feature(x, eye_height + open + 0.06, 0.13, 0.015) };
             canvas.paint(pouch, skin * 0.5, 0.4);
             let brow = Blob {
-                slope: side * self.brow_slope,
+                slope: side * brow_slope,
                 bend: self.brow_bend,
                 ..self.feature(x, eye_height - self.brow_height, 0.2, self.brow_weight)
             };
@@ -260,24 +263,26 @@ impl Face {
     }
 
     fn paint_mouth(&self, canvas: &mut Canvas) {
-        let Self { skin, mouth_height: height, mouth_width: width, mouth_open: open, .. } = *self;
+        let Self { skin, mouth_height: height, .. } = *self;
+        let Expression { mouth_lift: lift, mouth_width: width, mouth_open: open, cheeks, .. } =
+            self.expression;
         for side in [-1.0, 1.0] {
             let cheek = Blob { soft: 0.2, ..self.feature(side * 0.4, 0.2, 0.14, 0.12) };
-            canvas.paint(cheek, skin * 1.35, self.cheeks);
+            canvas.paint(cheek, skin * 1.35, cheeks);
             let fold = Blob {
                 slope: side * 2.0,
                 soft: 0.05,
                 ..self.feature(side * 0.33, 0.5 * height + 0.08, 0.17, 0.015)
             };
-            canvas.paint(fold, skin * 0.4, self.cheeks);
+            canvas.paint(fold, skin * 0.4, cheeks);
         }
         let shadow = Blob { soft: 0.1, ..self.feature(0.0, height + 0.18 + open, width * 0.5, 0.03) };
         canvas.paint(shadow, skin * 0.5, 0.4);
         // The mouth bends about its own middle height, so that its place does not tell the expression.
         let lip = Blob {
             slope: self.mouth_slope,
-            bend: -self.mouth_lift,
-            ..self.feature(0.0, height + 0.4 * self.mouth_lift, width, open + self.lip_weight)
+            bend: -lift,
+            ..self.feature(0.0, height + 0.4 * lift, width, open + self.lip_weight)
         };
         canvas.paint(lip, self.lip_tone, 0.8);
         canvas.paint(Blob { width: lip.width * 0.95, height: open + 0.022, ..lip }, skin * 0.15, 0.9);
@@ -298,13 +303,11 @@ impl Face {
             }
             canvas.paint(self.feature(0.0, self.eye_height, 0.08, 0.025), tone, 0.9);
         }
-        if self.fringe > 0.0 {
-            let slope = self.fringe_slope;
-            let fringe = Blob { slope, ..Blob::ellipse(0.0, -0.95, self.head_width, 0.2 + self.fringe) };
-            canvas.paint(fringe, self.hair, 0.95);
+        if let Some((depth, slope)) = self.fringe {
+            let fringe = Blob::ellipse(0.0, -0.95, self.head_width * 0.9, 0.2 + depth);
+            canvas.paint(Blob { slope, bend: 0.3, ..fringe }, self.hair, 0.95);
         }
-        let [x, y, strength] = self.shadow;
-        canvas.paint(Blob { soft: 0.8, ..Blob::ellipse(x, y, 0.8, 0.8) }, 0.0, strength);
+        canvas.paint(self.shadow.0, 0.0, self.shadow.1);
     }
 }
 
@@ -364,12 +367,12 @@ struct Pose {
 impl Pose {
     fn sample(rng: &mut Philox) -> Self {
         let centre = (SIDE - 1) as f32 / 2.0;
-        // The tangent of half the angle: up to 15°.
-        let t = uniform(rng, -0.1317, 0.1317);
+        // The tangent of half the angle: about 6°, at most 20°.
+        let t = bell(rng, 0.05);
         Self {
-            x: centre + uniform(rng, -3.5, 3.5),
-            y: centre + uniform(rng, -3.5, 3.5),
-            scale: uniform(rng, 17.0, 24.0),
+            x: centre + uniform(rng, -2.5, 2.5),
+            y: centre + uniform(rng, -2.5, 2.5),
+            scale: uniform(rng, 19.0, 24.0),
             sin: 2.0 * t / (1.0 + t * t),
             cos: (1.0 - t * t) / (1.0 + t * t),
         }
