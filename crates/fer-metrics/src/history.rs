@@ -1,6 +1,10 @@
 //! What training logged, epoch by epoch.
 
+use std::fmt::Write;
+
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
 
 /// The log of one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,5 +54,128 @@ impl History {
     /// The values logged under this name, epoch by epoch; epochs without it are left out.
     pub fn values(&self, name: &str) -> Vec<f64> {
         self.epochs.iter().filter_map(|epoch| epoch.get(name)).collect()
+    }
+
+    /// The text of `history.csv`: the header `epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds`
+    /// and a line an epoch. Numbers have as many digits as it takes to read them back to the bit; what was not
+    /// measured is an empty cell.
+    ///
+    /// ```
+    /// # fn main() -> fer_metrics::Result<()> {
+    /// let text = "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n\
+    ///             1,1.2925,0.4078,,,0.001,14.25\n";
+    /// let history = fer_metrics::History::from_csv(text)?;
+    /// assert_eq!(history.values("loss"), [1.2925]);
+    /// assert_eq!(history.to_csv(), text);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn to_csv(&self) -> String {
+        let mut text = format!("epoch,{}\n", EpochLog::NAMES.join(","));
+        for log in &self.epochs {
+            text += &log.epoch.to_string();
+            for name in EpochLog::NAMES {
+                text.push(',');
+                if let Some(value) = log.get(name) {
+                    // Writing to a string does not fail.
+                    let _ = write!(text, "{value}");
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Reads what [`to_csv`](Self::to_csv) writes. An error names the line (1 is the header) and the column.
+    /// Without an epoch, the history is empty.
+    pub fn from_csv(text: &str) -> Result<Self> {
+        let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+        let (_, header) = lines.next().unwrap_or_default();
+        let mut names = header.split(',').map(str::trim);
+        for column in std::iter::once("epoch").chain(EpochLog::NAMES) {
+            let found = names.next().unwrap_or_default();
+            if found != column {
+                return Err(Error::History { line: 1, column, found: found.into(), expected: "this name" });
+            }
+        }
+        let rows = lines.filter(|(_, line)| !line.trim().is_empty());
+        Ok(Self { epochs: rows.map(|(index, line)| epoch_log(index + 1, line)).collect::<Result<_>>()? })
+    }
+}
+
+fn epoch_log(line: usize, text: &str) -> Result<EpochLog> {
+    let mut cells = text.split(',').map(str::trim);
+    let mut cell = |column| (column, cells.next().unwrap_or_default());
+    let error = |(column, found): (&'static str, &str), expected| Error::History {
+        line,
+        column,
+        found: found.into(),
+        expected,
+    };
+    let number = |(column, found): (&'static str, &str)| {
+        found.parse::<f64>().map_err(|_| error((column, found), "a number"))
+    };
+    let optional = |(column, found): (&'static str, &str)| match found {
+        "" => Ok(None),
+        _ => number((column, found)).map(Some),
+    };
+    let epoch = cell("epoch");
+    Ok(EpochLog {
+        epoch: epoch.1.parse().map_err(|_| error(epoch, "a whole number"))?,
+        loss: number(cell("loss"))?,
+        accuracy: number(cell("accuracy"))?,
+        val_loss: optional(cell("val_loss"))?,
+        val_accuracy: optional(cell("val_accuracy"))?,
+        learning_rate: number(cell("learning_rate"))?,
+        seconds: match (number(cell("seconds"))?, cells.next()) {
+            (seconds, None) => seconds,
+            (_, Some(extra)) => return Err(error(("seconds", extra), "the end of the line after it")),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEADER: &str = "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds";
+
+    proptest! {
+        #[test]
+        fn csv_keeps_every_number_to_the_bit(
+            rows in prop::collection::vec(
+                (any::<usize>(), prop::num::f64::NORMAL, 0.0..1.0, prop::option::of(0.0..9.0), 1e-30..1.0),
+                0..9,
+            )
+        ) {
+            let log = |(epoch, loss, accuracy, validation, learning_rate): (_, _, _, Option<f64>, _)| EpochLog {
+                epoch, loss, accuracy, val_loss: validation, val_accuracy: validation, learning_rate,
+                seconds: f64::INFINITY,
+            };
+            let history = History { epochs: rows.into_iter().map(log).collect() };
+            prop_assert_eq!(History::from_csv(&history.to_csv()).unwrap(), history);
+        }
+    }
+
+    #[test]
+    fn values_leave_out_what_was_not_measured() {
+        let text = format!("{HEADER}\r\n1,NaN,0.5,,,1e-3,2\r\n\r\n2,0.5,0.6,0.7,0.8,0.001,2\r\n");
+        let history = History::from_csv(&text).unwrap();
+        assert_eq!(history.values("val_loss"), [0.7]);
+        assert!(history.epochs[0].loss.is_nan());
+    }
+
+    #[test]
+    fn what_does_not_read_is_told_by_line_and_column() {
+        let read = |row: &str| History::from_csv(&format!("{HEADER}\n{row}")).unwrap_err().to_string();
+        assert_eq!(read("1,x,0,,,0,0"), "line 2, column loss: found \"x\", expected a number");
+        assert_eq!(read("\n1.5,0,0,,,0,0"), "line 3, column epoch: found \"1.5\", expected a whole number");
+        assert_eq!(read("1,0,0,,"), "line 2, column learning_rate: found \"\", expected a number");
+        assert!(read("1,0,0,,,0,0,7").starts_with("line 2, column seconds: found \"7\""));
+        let header = History::from_csv("epoch,loss,val_loss\n").unwrap_err().to_string();
+        assert_eq!(header, "line 1, column accuracy: found \"val_loss\", expected this name");
+        assert!(History::from_csv("").is_err());
+        assert_eq!(History::from_csv(HEADER).unwrap(), History::default());
     }
 }

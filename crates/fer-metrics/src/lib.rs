@@ -1,5 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod confusion;
+mod error;
 mod history;
+mod probabilities;
+mod report;
 
+pub use confusion::{ConfusionMatrix, accuracy};
+pub use error::{Error, Result};
 pub use history::{EpochLog, History};
+pub use probabilities::{RocAuc, calibration_error, log_loss, predicted_labels, roc_auc, top_k_accuracy};
+pub use report::{ClassScores, Report, Scores};
