@@ -1,8 +1,8 @@
 //! Faces that the project draws itself, to train on where no real faces are at hand.
 //!
 //! A face is painted from back to front with one kind of shape, the [`Blob`]. The label decides its
-//! [`Expression`] and nothing else. No arithmetic but `+ - * /` and square roots, which IEEE 754 rounds one way,
-//! so the bytes are the same on every machine.
+//! [`Expression`] and nothing else. No arithmetic but `+ - * /` and square roots, which IEEE 754 rounds one
+//! way, so the bytes are the same on every machine.
 
 use std::ops::Range;
 
@@ -50,8 +50,8 @@ fn chance(rng: &mut Philox, probability: f32) -> bool {
     uniform(rng, 0.0, 1.0) < probability
 }
 
-/// What the label decides. Lengths are in half heights of the head, from its centre, x to the right and y down;
-/// slopes are tangents.
+/// What the label decides. Lengths are in half heights of the head, from its centre, x to the right and y
+/// down; slopes are tangents.
 struct Expression {
     /// How far the corners of the mouth stand above its middle.
     mouth_lift: f32,
