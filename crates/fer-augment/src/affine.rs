@@ -1,0 +1,90 @@
+//! The affine map of a transform, as each generation of Keras builds it.
+
+use crate::{Generation, Transform};
+
+/// Where in the input the pixels of the output are read: `matrix · (row, column) + offset`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Affine {
+    matrix: [[f64; 2]; 2],
+    offset: [f64; 2],
+}
+
+impl Affine {
+    /// The map of a transform of an image of this size, or none where it changes nothing.
+    pub(crate) fn new(
+        transform: &Transform,
+        generation: Generation,
+        height: usize,
+        width: usize,
+    ) -> Option<Self> {
+        let &Transform { theta, tx, ty, shear, zx, zy, .. } = transform;
+        if (theta, tx, ty, shear, zx, zy) == (0.0, 0.0, 0.0, 0.0, 1.0, 1.0) {
+            return None;
+        }
+        let (theta, shear) = (theta.to_radians(), shear.to_radians());
+        let (sin, cos) = theta.sin_cos();
+        let matrix = [[cos * zx, -(theta + shear).sin() * zy], [sin * zx, (theta + shear).cos() * zy]];
+        let shift = [cos * tx - sin * ty, sin * tx + cos * ty];
+        let half = match generation {
+            Generation::Notebook => 0.5,
+            Generation::Keras3 => -0.5,
+        };
+        let centre = [height as f64 / 2.0 + half, width as f64 / 2.0 + half];
+        // The order of these sums decides whether a pixel at the very edge is inside: keep Keras'.
+        let offset = [0, 1].map(|axis| {
+            let [first, second] = matrix[axis];
+            (-first * centre[0] - second * centre[1]) + (shift[axis] + centre[axis])
+        });
+        Some(match generation {
+            Generation::Notebook => Self { matrix, offset },
+            // Keras 3 takes the same matrix to be about (column, row).
+            Generation::Keras3 => {
+                let [[a, b], [c, d]] = matrix;
+                Self { matrix: [[d, c], [b, a]], offset: [offset[1], offset[0]] }
+            }
+        })
+    }
+
+    /// The place in the input of one pixel of the output, in the order of scipy's sums.
+    pub(crate) fn at(&self, row: usize, column: usize) -> [f64; 2] {
+        [0, 1].map(|axis| {
+            let [by_row, by_column] = self.matrix[axis];
+            (self.offset[axis] + row as f64 * by_row) + column as f64 * by_column
+        })
+    }
+
+    /// How far the place in the input moves, along each axis, from column 0 to this one.
+    pub(crate) fn along_row(&self, column: usize) -> [f64; 2] {
+        [0, 1].map(|axis| column as f64 * self.matrix[axis][1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transform_that_moves_nothing_has_no_map() {
+        let flips = Transform { flip_horizontal: true, brightness: Some(2.0), ..Transform::default() };
+        assert!(Affine::new(&flips, Generation::Notebook, 48, 48).is_none());
+        let zoomed = Transform { zx: 1.1, ..Transform::default() };
+        assert!(Affine::new(&zoomed, Generation::Notebook, 48, 48).is_some());
+    }
+
+    #[test]
+    fn the_centre_stays_and_differs_by_generation() {
+        let turned = Transform { theta: 30.0, zx: 1.2, zy: 0.8, ..Transform::default() };
+        for (generation, centre) in [(Generation::Notebook, 4), (Generation::Keras3, 3)] {
+            let [row, column] = Affine::new(&turned, generation, 7, 7).unwrap().at(centre, centre);
+            assert!((row - centre as f64).abs() < 1e-12 && (column - centre as f64).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_height_shift_moves_rows_in_the_notebook_and_columns_in_keras_3() {
+        let shifted = Transform { tx: 2.0, ..Transform::default() };
+        let at = |generation| Affine::new(&shifted, generation, 9, 9).unwrap().at(0, 0);
+        assert_eq!(at(Generation::Notebook), [2.0, 0.0]);
+        assert_eq!(at(Generation::Keras3), [0.0, 2.0]);
+    }
+}

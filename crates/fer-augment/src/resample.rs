@@ -1,0 +1,232 @@
+//! Reading an image at the places of an affine map, as `scipy.ndimage.affine_transform(order=1)` does.
+//!
+//! Two ways lead to the same pixels. [`Source::sample`] is scipy's, in `f64`: it knows every fill mode.
+//! [`Source::blend`] does a run of a row at a time, without a branch: it computes each row's start and
+//! each column's step in `f64`, keeps them as whole pixels and a fraction of 24 bits, and blends in `f32`.
+//! For pixels in 0..=1 the two agree to 5·10⁻⁷. It knows the nearest fill mode only, which is what every
+//! mode is where the map stays inside the image; the rest is left to `sample`.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use crate::affine::Affine;
+use crate::{AugmentConfig, FillMode};
+
+thread_local! {
+    static SOURCE: RefCell<Source> = const { RefCell::new(Source::new()) };
+}
+
+/// Replaces a (height, `width`) image by what the map reads from it.
+pub(crate) fn resample(image: &mut [f32], width: usize, affine: &Affine, config: &AugmentConfig) {
+    SOURCE.with_borrow_mut(|source| {
+        source.load(image, width);
+        let fast = source.can_blend(affine);
+        if fast {
+            source.measure_steps(affine);
+        }
+        for (row, line) in image.chunks_exact_mut(width).enumerate() {
+            let run = match config.fill_mode {
+                _ if !fast => 0..0,
+                FillMode::Nearest => 0..width,
+                _ => source.inside(affine, row),
+            };
+            source.blend(affine.at(row, 0), run.clone(), &mut line[run.clone()]);
+            for column in (0..run.start).chain(run.end..width) {
+                line[column] = source.sample(affine.at(row, column), config);
+            }
+        }
+    });
+}
+
+/// A copy of the image to read from, and the buffers of one row. Reused from image to image.
+struct Source {
+    height: usize,
+    width: usize,
+    /// (height + 1, width + 2) pairs of vertical neighbours of the image with its border pixels repeated
+    /// once all round: a pixel and the three that it is blended with lie side by side.
+    pairs: Vec<[f32; 2]>,
+    /// Per axis, the step from column 0 to each column.
+    steps: [Steps; 2],
+    /// The index in `pairs` of each output pixel of a row.
+    index: Vec<u32>,
+    /// Per axis, the weight of the neighbour after it.
+    weight: [Vec<f32>; 2],
+    /// Each output pixel of a row, blended along the columns: above and below.
+    blended: Vec<[f32; 2]>,
+}
+
+/// Distances in pixels: the whole part, rounded down, and the rest in [0, 1).
+struct Steps {
+    whole: Vec<f32>,
+    part: Vec<f32>,
+}
+
+/// `f32` holds every whole number up to here, and the kernel computes indices in it.
+const EXACT: f64 = (1 << 23) as f64;
+
+impl Source {
+    const fn new() -> Self {
+        const EMPTY: Steps = Steps { whole: Vec::new(), part: Vec::new() };
+        Self {
+            height: 0,
+            width: 0,
+            pairs: Vec::new(),
+            steps: [EMPTY; 2],
+            index: Vec::new(),
+            weight: [Vec::new(), Vec::new()],
+            blended: Vec::new(),
+        }
+    }
+
+    fn load(&mut self, image: &[f32], width: usize) {
+        self.height = image.len() / width;
+        self.width = width;
+        self.pairs.resize((self.height + 1) * (width + 2), [0.0; 2]);
+        let row = |index: usize| &image[index * width..][..width];
+        for (index, pairs) in self.pairs.chunks_exact_mut(width + 2).enumerate() {
+            let above = row(index.saturating_sub(1));
+            let below = row(index.min(self.height - 1));
+            let inner = &mut pairs[1..=width];
+            for ((pair, &above), &below) in inner.iter_mut().zip(above).zip(below) {
+                *pair = [above, below];
+            }
+            pairs[0] = pairs[1];
+            pairs[width + 1] = pairs[width];
+        }
+    }
+
+    /// Whether indices and places are small enough for `f32`. The map is linear: its corners tell.
+    fn can_blend(&self, affine: &Affine) -> bool {
+        let (bottom, right) = (self.height - 1, self.width - 1);
+        let corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)];
+        (self.pairs.len() as f64) < EXACT
+            && corners
+                .iter()
+                .all(|&(row, column)| affine.at(row, column).iter().all(|place| place.abs() < EXACT / 4.0))
+    }
+
+    fn measure_steps(&mut self, affine: &Affine) {
+        for (axis, steps) in self.steps.iter_mut().enumerate() {
+            steps.whole.resize(self.width, 0.0);
+            steps.part.resize(self.width, 0.0);
+            let places = steps.whole.iter_mut().zip(&mut steps.part);
+            for (column, (whole, part)) in places.enumerate() {
+                (*whole, *part) = split(affine.along_row(column)[axis]);
+            }
+        }
+        self.index.resize(self.width, 0);
+        self.weight.iter_mut().for_each(|weight| weight.resize(self.width, 0.0));
+        self.blended.resize(self.width, [0.0; 2]);
+    }
+
+    /// The columns of a row whose places are inside the image. They are one run, since the place is
+    /// monotone in the column.
+    fn inside(&self, affine: &Affine, row: usize) -> Range<usize> {
+        let last = [self.height - 1, self.width - 1].map(|last| last as f64);
+        let is_inside = |&column: &usize| {
+            let place = affine.at(row, column);
+            (0..2).all(|axis| place[axis] >= 0.0 && place[axis] <= last[axis])
+        };
+        match (0..self.width).find(is_inside) {
+            Some(first) => first..(first..self.width).rfind(is_inside).map_or(first, |last| last + 1),
+            None => 0..0,
+        }
+    }
+
+    /// The pixels of `columns` of the row whose column 0 is read at `start`, clamped to the image.
+    fn blend(&mut self, start: [f64; 2], columns: Range<usize>, out: &mut [f32]) {
+        let n = out.len();
+        let [down, across] = &self.steps;
+        let (down_whole, down_part) = (&down.whole[columns.clone()], &down.part[columns.clone()]);
+        let (across_whole, across_part) = (&across.whole[columns.clone()], &across.part[columns]);
+        let [down, across] = &mut self.weight;
+        let (index, down, across) = (&mut self.index[..n], &mut down[..n], &mut across[..n]);
+        let blended = &mut self.blended[..n];
+
+        let [start_row, start_column] = start.map(split);
+        let (bottom, right) = ((self.height - 1) as f32, (self.width - 1) as f32);
+        let stride = (self.width + 2) as f32;
+        for k in 0..n {
+            let (row, weight) = place(start_row, (down_whole[k], down_part[k]), bottom);
+            down[k] = weight;
+            let (column, weight) = place(start_column, (across_whole[k], across_part[k]), right);
+            across[k] = weight;
+            // Adding 2²³ leaves a whole number in the low bits: a conversion that every machine does in lanes.
+            let exact = (row + 1.0) * stride + (column + 1.0) + EXACT as f32;
+            index[k] = exact.to_bits() & 0x7f_ffff;
+        }
+        for k in 0..n {
+            let at = index[k] as usize;
+            if let Some(&[left, right]) = self.pairs.get(at..at + 2).and_then(|pairs| pairs.first_chunk()) {
+                blended[k] = [0, 1].map(|side| lerp(left[side], right[side], across[k]));
+            }
+        }
+        for k in 0..n {
+            out[k] = lerp(blended[k][0], blended[k][1], down[k]);
+        }
+    }
+
+    /// The pixel at one place, for any fill mode, in scipy's arithmetic.
+    fn sample(&self, [row, column]: [f64; 2], config: &AugmentConfig) -> f32 {
+        let (mode, height, width) = (config.fill_mode, self.height, self.width);
+        let (Some(row), Some(column)) = (mode.map(row, height), mode.map(column, width)) else {
+            return config.cval;
+        };
+        let (top, left) = (row.floor(), column.floor());
+        let (down, across) = (row - top, column - left);
+        let pixel = |row: f64, column: f64| {
+            let row = (row as usize).min(height - 1) + 1;
+            let column = (column as usize).min(width - 1) + 1;
+            f64::from(self.pairs[row * (width + 2) + column][0])
+        };
+        let blend = pixel(top, left) * (1.0 - down) * (1.0 - across)
+            + pixel(top, left + 1.0) * (1.0 - down) * across
+            + pixel(top + 1.0, left) * down * (1.0 - across)
+            + pixel(top + 1.0, left + 1.0) * down * across;
+        blend as f32
+    }
+}
+
+/// A distance as whole pixels, rounded down, and the rest in 24 bits: exact in fixed point.
+fn split(distance: f64) -> (f32, f32) {
+    let fixed = (distance * 4_294_967_296.0) as i64;
+    ((fixed >> 32) as i32 as f32, (fixed as u32 >> 8) as f32 / 16_777_216.0)
+}
+
+/// The sum of two distances as a pixel in −1..=`last` and the weight of the one after it. Beyond the image
+/// the weight is of no account: all the pixels there are the same.
+#[inline(always)]
+fn place(start: (f32, f32), step: (f32, f32), last: f32) -> (f32, f32) {
+    let part = start.1 + step.1;
+    let carry = if part >= 1.0 { 1.0 } else { 0.0 };
+    ((start.0 + step.0 + carry).max(-1.0).min(last), part - carry)
+}
+
+#[inline(always)]
+fn lerp(from: f32, to: f32, weight: f32) -> f32 {
+    from + (to - from) * weight
+}
+
+impl FillMode {
+    /// The place along an axis of `len` pixels that stands for this one, or none where it is outside for good.
+    ///
+    /// Source: scipy, `ndimage/src/ni_interpolation.c`, `map_coordinate`.
+    fn map(self, place: f64, len: usize) -> Option<f64> {
+        let last = (len - 1) as f64;
+        if (0.0..=last).contains(&place) {
+            return Some(place);
+        }
+        match self {
+            Self::Constant => None,
+            Self::Nearest => Some(place.max(0.0).min(last)),
+            _ if len == 1 => Some(0.0),
+            Self::Reflect => {
+                let period = 2.0 * len as f64;
+                let within = place.rem_euclid(period);
+                Some(if within < len as f64 { within } else { period - within - 1.0 })
+            }
+            Self::Wrap if place < 0.0 => Some(place + last * ((-place / last).trunc() + 1.0)),
+            Self::Wrap => Some(place - last * (place / last).trunc()),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The parameters of one image's transform, and their draw.
+
+use fer_rand::next_double;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::AugmentConfig;
+
+/// The parameters of one image's transform: Keras' `transform_parameters`, by their names there.
+/// The default changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transform {
+    /// Rotation in degrees.
+    pub theta: f64,
+    /// Shift in pixels along the rows ([`Generation::Keras3`](crate::Generation::Keras3): the columns).
+    pub tx: f64,
+    /// Shift in pixels along the columns ([`Generation::Keras3`](crate::Generation::Keras3): the rows).
+    pub ty: f64,
+    /// Shear in degrees.
+    pub shear: f64,
+    /// Zoom along the axis of `tx`; over 1 shows more of the image, smaller.
+    pub zx: f64,
+    /// Zoom along the axis of `ty`.
+    pub zy: f64,
+    /// Mirror left and right.
+    pub flip_horizontal: bool,
+    /// Mirror top and bottom.
+    pub flip_vertical: bool,
+    /// What to add to the pixels, within the image's own minimum and maximum.
+    pub channel_shift_intensity: Option<f64>,
+    /// The factor of brightness.
+    pub brightness: Option<f64>,
+}
+
+impl Default for Transform {
+    fn default() -> Self {
+        Self {
+            theta: 0.0,
+            tx: 0.0,
+            ty: 0.0,
+            shear: 0.0,
+            zx: 1.0,
+            zy: 1.0,
+            flip_horizontal: false,
+            flip_vertical: false,
+            channel_shift_intensity: None,
+            brightness: None,
+        }
+    }
+}
+
+impl Transform {
+    /// Draws the parameters for an image of this size, each as `low + (high − low)·next_double`, in the
+    /// order of Keras' `get_random_transform`. A range of 0 draws nothing; the flips always draw.
+    pub(crate) fn draw(config: &AugmentConfig, rng: &mut impl Rng, height: usize, width: usize) -> Self {
+        let theta = symmetric(rng, config.rotation_range);
+        let tx = shift(rng, config.height_shift_range, height);
+        let ty = shift(rng, config.width_shift_range, width);
+        let shear = symmetric(rng, config.shear_range);
+        let (zx, zy) = match config.zoom_range {
+            (1.0, 1.0) => (1.0, 1.0),
+            range => (uniform(rng, range), uniform(rng, range)),
+        };
+        let flip_horizontal = next_double(rng) < 0.5 && config.horizontal_flip;
+        let flip_vertical = next_double(rng) < 0.5 && config.vertical_flip;
+        let channel_shift_intensity =
+            (config.channel_shift_range != 0.0).then(|| symmetric(rng, config.channel_shift_range));
+        let brightness = config.brightness_range.map(|range| uniform(rng, range));
+        Self {
+            theta,
+            tx,
+            ty,
+            shear,
+            zx,
+            zy,
+            flip_horizontal,
+            flip_vertical,
+            channel_shift_intensity,
+            brightness,
+        }
+    }
+}
+
+fn uniform(rng: &mut impl Rng, (low, high): (f64, f64)) -> f64 {
+    low + (high - low) * next_double(rng)
+}
+
+fn symmetric(rng: &mut impl Rng, range: f64) -> f64 {
+    if range == 0.0 { 0.0 } else { uniform(rng, (-range, range)) }
+}
+
+fn shift(rng: &mut impl Rng, range: f64, side: usize) -> f64 {
+    let drawn = symmetric(rng, range);
+    if range < 1.0 { drawn * side as f64 } else { drawn }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fer_rand::RandomState;
+
+    fn doubles_used(config: AugmentConfig) -> usize {
+        let mut used = RandomState::new(3);
+        Transform::draw(&config, &mut used, 48, 48);
+        let after = next_double(&mut used);
+        let mut fresh = RandomState::new(3);
+        (0..).find(|_| next_double(&mut fresh) == after).unwrap()
+    }
+
+    #[test]
+    fn the_notebooks_settings_use_eight_doubles_an_image() {
+        assert_eq!(doubles_used(AugmentConfig::default()), 8);
+    }
+
+    #[test]
+    fn a_range_of_zero_draws_nothing_and_the_flips_always_draw() {
+        assert_eq!(doubles_used(AugmentConfig::identity()), 2);
+        assert_eq!(doubles_used(AugmentConfig { rotation_range: 1.0, ..AugmentConfig::identity() }), 3);
+        assert_eq!(doubles_used(AugmentConfig { zoom_range: (0.9, 1.0), ..AugmentConfig::identity() }), 4);
+        let all = AugmentConfig {
+            channel_shift_range: 0.1,
+            brightness_range: Some((1.0, 1.0)),
+            ..AugmentConfig::default()
+        };
+        assert_eq!(doubles_used(all), 10);
+    }
+
+    #[test]
+    fn a_shift_from_one_on_is_in_pixels() {
+        let config = AugmentConfig { height_shift_range: 2.0, ..AugmentConfig::identity() };
+        let drawn = Transform::draw(&config, &mut RandomState::new(42), 1000, 1000);
+        assert_eq!(drawn.tx, -2.0 + 4.0 * 0.3745401188473625);
+    }
+}
