@@ -1,1 +1,17 @@
 #![doc = include_str!("../README.md")]
+
+mod classifier;
+mod config;
+mod dcnn;
+mod error;
+mod layers;
+mod preprocessing;
+mod saved;
+
+pub use classifier::{Classifier, Prediction};
+pub use config::{BlockConfig, DcnnConfig};
+pub use dcnn::Dcnn;
+pub use error::Error;
+pub use layers::{LayerInfo, LayerKind, Parameters};
+pub use preprocessing::to_grey;
+pub use saved::{FORMAT_VERSION, ModelConfig, Preprocessing, save};
