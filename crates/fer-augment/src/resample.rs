@@ -230,3 +230,96 @@ impl FillMode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Generation, Transform};
+    use proptest::prelude::*;
+
+    /// The plain way for every pixel: scipy's sums in `f64` on the image itself.
+    fn plain(image: &[f32], width: usize, affine: &Affine, config: &AugmentConfig) -> Vec<f32> {
+        let mut source = Source::new();
+        source.load(image, width);
+        let places = (0..image.len()).map(|i| affine.at(i / width, i % width));
+        places.map(|place| source.sample(place, config)).collect()
+    }
+
+    fn check(image: &[f32], width: usize, transform: &Transform, config: &AugmentConfig) {
+        let height = image.len() / width;
+        let Some(affine) = Affine::new(transform, config.generation, height, width) else { return };
+        let expected = plain(image, width, &affine, config);
+        let mut found = image.to_vec();
+        resample(&mut found, width, &affine, config);
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let (row, column) = (index / width, index % width);
+            assert!((found - expected).abs() < 5e-7, "({row}, {column}): {found}, plain {expected}");
+        }
+    }
+
+    fn config(fill_mode: FillMode, generation: Generation) -> AugmentConfig {
+        AugmentConfig { fill_mode, generation, cval: 0.25, ..AugmentConfig::identity() }
+    }
+
+    const MODES: [FillMode; 4] = [FillMode::Nearest, FillMode::Constant, FillMode::Reflect, FillMode::Wrap];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn the_fast_way_is_the_plain_way(
+            (height, width, pixels) in (1_usize..40, 1_usize..90).prop_flat_map(|(height, width)| {
+                (Just(height), Just(width), prop::collection::vec(0.0_f32..=1.0, height * width))
+            }),
+            (theta, shear) in (-180.0..180.0, -60.0..60.0),
+            (tx, ty) in (-100.0..100.0, -30.0..30.0),
+            (zx, zy) in (0.05..4.0, 0.05..4.0),
+            only in 0_usize..4,
+        ) {
+            prop_assert_eq!(pixels.len(), height * width);
+            let all = Transform { theta, tx, ty, shear, zx, zy, ..Transform::default() };
+            let some = [
+                all,
+                Transform { theta: 0.0, shear: 0.0, ..all },
+                Transform { tx: tx.round(), ty: ty.round(), ..Transform::default() },
+                Transform { zx, zy, ..Transform::default() },
+            ];
+            for mode in MODES {
+                for generation in [Generation::Notebook, Generation::Keras3] {
+                    check(&pixels, width, &some[only], &config(mode, generation));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn places_far_away_are_still_scipys() {
+        let image: Vec<f32> = (0..63).map(|i| (i * 37 % 64) as f32 / 63.0).collect();
+        for mode in MODES {
+            for far in [1e5, 3e6, 1e9, 1e15, 1e300] {
+                let transform = Transform { tx: far, ty: -far, theta: 3.0, ..Transform::default() };
+                check(&image, 9, &transform, &config(mode, Generation::Notebook));
+            }
+        }
+    }
+
+    #[test]
+    fn a_transform_that_is_no_number_does_not_panic() {
+        for mode in MODES {
+            for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                let transform = Transform { theta: 1.0, tx: bad, zy: bad, ..Transform::default() };
+                let affine = Affine::new(&transform, Generation::Notebook, 7, 9).unwrap();
+                resample(&mut [0.5; 63], 9, &affine, &config(mode, Generation::Notebook));
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_shift_moves_pixels_unchanged() {
+        let mut image: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        let transform = Transform { tx: 1.0, ty: -2.0, ..Transform::default() };
+        let affine = Affine::new(&transform, Generation::Notebook, 3, 4).unwrap();
+        let config = AugmentConfig { cval: -1.0, ..config(FillMode::Constant, Generation::Notebook) };
+        resample(&mut image, 4, &affine, &config);
+        assert_eq!(image, [-1., -1., 4., 5., -1., -1., 8., 9., -1., -1., -1., -1.]);
+    }
+}

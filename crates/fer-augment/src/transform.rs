@@ -9,6 +9,7 @@ use crate::AugmentConfig;
 /// The parameters of one image's transform: Keras' `transform_parameters`, by their names there.
 /// The default changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Transform {
     /// Rotation in degrees.
     pub theta: f64,
