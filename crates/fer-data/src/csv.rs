@@ -1,0 +1,204 @@
+//! Reads the CSV layouts of FER2013: `fer2013.csv`, `icml_face_data.csv`, `train.csv` and `test.csv`.
+//!
+//! The columns are found by their names, in any order: `pixels` always; `emotion` unless `pixels` is alone;
+//! `Usage` where there is one. Others are passed over.
+
+use std::path::Path;
+
+use crate::{
+    Dataset, Problem, Result, Source, Usage,
+    error::shorten,
+    lines::{Fields, Lines},
+};
+
+/// Reads and checks every row.
+pub(crate) fn read(path: &Path) -> Result<Dataset> {
+    let mut lines = Lines::open(path)?;
+    let header = lines.header()?;
+    let mut rows = Rows::new(&header).map_err(|problem| lines.error(problem))?;
+    while let Some(line) = lines.next_row()? {
+        let pushed = rows.push(line);
+        pushed.map_err(|problem| lines.error(problem))?;
+    }
+    if rows.n == 0 {
+        return Err(lines.error(Problem::NoRows));
+    }
+    rows.pixels.shrink_to_fit();
+    let labels = rows.emotion.is_some().then_some(rows.labels);
+    let usages = rows.usage.is_some().then_some(rows.usages);
+    Ok(Dataset::of(rows.pixels, rows.side, labels, usages, Source::new(path, lines.md5())))
+}
+
+struct Rows {
+    fields: usize,
+    emotion: Option<usize>,
+    usage: Option<usize>,
+    image: usize,
+    n: usize,
+    side: usize,
+    pixels: Vec<u8>,
+    labels: Vec<u8>,
+    usages: Vec<Usage>,
+}
+
+impl Rows {
+    fn new(header: &[String]) -> Result<Self, Problem> {
+        let find = |column: &str| header.iter().position(|name| name.eq_ignore_ascii_case(column));
+        let missing = |column| Problem::MissingColumn { column, found: header.to_vec() };
+        let emotion = find("emotion");
+        let Some(image) = find("pixels") else {
+            let votes = find("neutral").is_some() && find("NF").is_some();
+            return Err(if votes { Problem::VotesWithoutImages } else { missing("pixels") });
+        };
+        if emotion.is_none() && header.len() > 1 {
+            return Err(missing("emotion"));
+        }
+        Ok(Self {
+            fields: header.len(),
+            emotion,
+            usage: find("Usage"),
+            image,
+            n: 0,
+            side: 0,
+            pixels: Vec::new(),
+            labels: Vec::new(),
+            usages: Vec::new(),
+        })
+    }
+
+    fn push(&mut self, line: &str) -> Result<(), Problem> {
+        let mut found = 0;
+        for field in Fields::of(line) {
+            let field = field?;
+            if found == self.image {
+                self.push_image(field)?;
+            } else if Some(found) == self.emotion {
+                self.labels.push(label(field.trim())?);
+            } else if Some(found) == self.usage {
+                self.usages.push(usage(field.trim())?);
+            }
+            found += 1;
+        }
+        if found != self.fields {
+            return Err(Problem::Fields { found, expected: self.fields });
+        }
+        self.n += 1;
+        Ok(())
+    }
+
+    fn push_image(&mut self, field: &str) -> Result<(), Problem> {
+        if self.n == 0 {
+            let found = field.split_ascii_whitespace().count();
+            self.side = found.isqrt();
+            if found == 0 || self.side * self.side != found {
+                return Err(Problem::NotSquare { found });
+            }
+        }
+        let start = self.pixels.len();
+        self.pixels.resize(start + self.side * self.side, 0);
+        match parse(field.as_bytes(), &mut self.pixels[start..]) {
+            true => Ok(()),
+            false => Err(explain(field, self.side)),
+        }
+    }
+}
+
+fn label(found: &str) -> Result<u8, Problem> {
+    found.parse().ok().filter(|label| *label <= 6).ok_or_else(|| Problem::Value {
+        column: "emotion",
+        found: shorten(found),
+        allowed: "0 to 6".to_owned(),
+    })
+}
+
+pub(crate) fn usage(found: &str) -> Result<Usage, Problem> {
+    found.parse().map_err(|_| Problem::Value {
+        column: "Usage",
+        found: shorten(found),
+        allowed: "Training, PublicTest, PrivateTest".to_owned(),
+    })
+}
+
+/// Parses numbers from 0 to 255, of at most three digits, with space between them; false when the text holds
+/// anything else, or more or fewer numbers than there are `pixels`.
+fn parse(text: &[u8], pixels: &mut [u8]) -> bool {
+    let mut pixels = pixels.iter_mut();
+    let mut bytes = text.iter();
+    while let Some(&first) = bytes.next() {
+        if first.is_ascii_whitespace() {
+            continue;
+        }
+        let mut value = u32::from(first.wrapping_sub(b'0'));
+        // A byte that is no digit makes the value too large, whatever follows.
+        let mut wrong = value > 9;
+        let mut digits = 1;
+        for &byte in bytes.by_ref() {
+            if byte.is_ascii_whitespace() {
+                break;
+            }
+            let digit = u32::from(byte.wrapping_sub(b'0'));
+            wrong |= digit > 9;
+            value = value * 10 + digit;
+            digits += 1;
+            if digits > 3 {
+                return false;
+            }
+        }
+        match pixels.next() {
+            Some(pixel) if !wrong && value <= 255 => *pixel = value as u8,
+            _ => return false,
+        }
+    }
+    pixels.next().is_none()
+}
+
+/// What [`parse`] refused.
+fn explain(field: &str, side: usize) -> Problem {
+    let of = field.split_ascii_whitespace().count();
+    let wrong = |value: &str| value.len() > 3 || value.parse::<u8>().is_err() || value.starts_with('+');
+    match field.split_ascii_whitespace().enumerate().find(|(_, value)| wrong(value)) {
+        Some((pixel, value)) => Problem::Pixel { pixel: pixel + 1, of, found: shorten(value) },
+        None => Problem::OtherSize { found: of, side },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_side_is_found_from_the_first_row() {
+        let header = ["pixels".to_owned()];
+        let mut rows = Rows::new(&header).unwrap();
+        rows.push(" 0 007  255 9 ").unwrap();
+        assert_eq!((rows.side, rows.pixels), (2, vec![0, 7, 255, 9]));
+    }
+
+    proptest! {
+        #[test]
+        fn pixels_written_are_pixels_read(pixels in prop::collection::vec(any::<u8>(), 0..64)) {
+            let text: Vec<String> = pixels.iter().map(u8::to_string).collect();
+            let mut read = vec![0; pixels.len()];
+            prop_assert!(parse(text.join(" ").as_bytes(), &mut read));
+            prop_assert_eq!(read, pixels);
+        }
+
+        #[test]
+        fn what_is_parsed_is_what_is_not_explained(text in "[0-9 +a/:\u{e9}]{0,12}", n in 0_usize..3) {
+            let values: Option<Vec<u8>> = text
+                .split_ascii_whitespace()
+                .map(|value| value.parse().ok().filter(|_| value.len() <= 3 && !value.starts_with('+')))
+                .collect();
+            let mut read = vec![0; n * n];
+            let parsed = parse(text.as_bytes(), &mut read);
+            prop_assert_eq!(parsed, values.as_ref().is_some_and(|values| values.len() == n * n));
+            if parsed {
+                prop_assert_eq!(Some(read), values);
+            } else {
+                prop_assert_eq!(values.is_none(), matches!(explain(&text, n), Problem::Pixel { .. }));
+            }
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The faces that were read, and views of them.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use ndarray::{Array3, ArrayView2};
+
+use crate::{EMOTIONS, Error, LabelEncoder, Result, Source, Usage, csv, drawn, folder};
+
+/// Everything that a source holds.
+struct Faces {
+    /// (row, height, width), 0 to 255, contiguous.
+    images: Array3<u8>,
+    usages: Option<Vec<Usage>>,
+    source: Source,
+}
+
+/// Faces and their labels: all rows of a source, or some of them in some order.
+///
+/// A dataset is a view: it is cheap to clone, and choosing rows copies no pixels. Positions count the rows of
+/// the view, from 0; a *row* is the data row of the source, from 0, and stays the same whatever is chosen.
+///
+/// ```
+/// let data = fer_data::Dataset::drawn(100, 42).select(&[4, 6])?;
+/// assert_eq!(data.encoder().names(), ["sad", "neutral"]);
+/// assert_eq!(data.image(0).dim(), (48, 48));
+/// assert!(data.labels().unwrap().iter().all(|label| *label == 4 || *label == 6));
+/// # Ok::<(), fer_data::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Dataset {
+    faces: Arc<Faces>,
+    rows: Arc<[u32]>,
+    labels: Option<Arc<[u8]>>,
+    encoder: LabelEncoder,
+}
+
+/// The rows of one class.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ClassCount {
+    /// The label, 0 to 6.
+    pub label: u8,
+    /// Its name in [`EMOTIONS`].
+    pub name: String,
+    /// The rows that have it.
+    pub rows: usize,
+}
+
+impl Dataset {
+    /// Reads and checks every row of a CSV file or a folder of images. The content tells which it is:
+    ///
+    /// - CSV, plain, gzip or Zstandard, with the columns `emotion`, `pixels`, `Usage` in any order
+    ///   (`fer2013.csv`, `icml_face_data.csv`), without `Usage` (`train.csv`) or with `pixels` alone
+    ///   (`test.csv`);
+    /// - folders `train|valid|test/<class>/*.{png,jpg}`, or the class folders alone.
+    ///
+    /// The images are square, all of one size, which is found from the first.
+    ///
+    /// # Errors
+    /// [`Error::Line`] at the first line that is not as it must be, [`Error::Image`] and [`Error::Folder`] for
+    /// images, [`Error::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let data = if path.is_dir() { folder::read(path)? } else { csv::read(path)? };
+        tracing::info!(path = data.source().path, rows = data.len(), md5 = data.source().md5, "read");
+        Ok(data)
+    }
+
+    /// Faces in memory: images (row, height, width) of 0 to 255, with labels 0 to 6 and usages where known.
+    ///
+    /// ```
+    /// let images = ndarray::Array3::zeros((2, 48, 48));
+    /// let data = fer_data::Dataset::new(images, Some(vec![3, 6]), None)?;
+    /// assert_eq!(data.label(1), Some(6));
+    /// # Ok::<(), fer_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for images that are not square, a label over 6, or not one label and usage an image.
+    pub fn new(images: Array3<u8>, labels: Option<Vec<u8>>, usages: Option<Vec<Usage>>) -> Result<Self> {
+        let (n, height, width) = images.dim();
+        let invalid = |name, found: String, allowed: String| Err(Error::Invalid { name, found, allowed });
+        if height != width || height == 0 {
+            return invalid("images", format!("{height}×{width}"), "square images".to_owned());
+        }
+        for (name, found) in
+            [("labels", labels.as_ref().map(Vec::len)), ("usages", usages.as_ref().map(Vec::len))]
+        {
+            if let Some(found) = found.filter(|found| *found != n) {
+                return invalid(name, format!("{found} long"), format!("{n}, one an image"));
+            }
+        }
+        LabelEncoder::new(labels.as_deref().unwrap_or_default())?;
+        let pixels: Vec<u8> = match images.is_standard_layout() {
+            true => images.into_raw_vec_and_offset().0,
+            false => images.iter().copied().collect(),
+        };
+        let source = Source::memory("memory", [&pixels, labels.as_deref().unwrap_or_default()]);
+        Ok(Self::of(pixels, height, labels, usages, source))
+    }
+
+    /// `n` faces that the project draws itself, 48×48: happy, sad and neutral, varied in shape, pose, light and
+    /// noise. The same for a seed everywhere; the first of `n` are the first of more.
+    ///
+    /// ```
+    /// let data = fer_data::Dataset::drawn(12, 42);
+    /// assert_eq!((data.len(), data.side()), (12, 48));
+    /// assert_eq!(data.encoder().names(), ["happy", "sad", "neutral"]);
+    /// ```
+    pub fn drawn(n: usize, seed: u64) -> Self {
+        let (pixels, labels) = drawn::draw(n, seed);
+        let source = Source::memory("drawn", [&pixels, &labels]);
+        Self::of(pixels, 48, Some(labels), None, source)
+    }
+
+    /// All rows of these parts, which the caller has checked.
+    pub(crate) fn of(
+        pixels: Vec<u8>,
+        side: usize,
+        labels: Option<Vec<u8>>,
+        usages: Option<Vec<Usage>>,
+        source: Source,
+    ) -> Self {
+        let n = pixels.len() / (side * side);
+        // Whole images are all that readers push, so the shape always fits.
+        let images = Array3::from_shape_vec((n, side, side), pixels).unwrap_or_default();
+        let all = Self {
+            faces: Arc::new(Faces { images, usages, source }),
+            rows: (0..n as u32).collect(),
+            labels: None,
+            encoder: LabelEncoder::default(),
+        };
+        match labels {
+            Some(labels) => all.relabelled(labels),
+            None => all,
+        }
+    }
+
+    /// The same rows with these labels, one a row, 0 to 6; the classes are the labels that occur.
+    pub(crate) fn relabelled(self, labels: Vec<u8>) -> Self {
+        // Labels are checked where they are read.
+        let encoder = LabelEncoder::new(&labels).unwrap_or_default();
+        Self { labels: Some(labels.into()), encoder, ..self }
+    }
+
+    /// The rows at these positions, which must exist.
+    pub(crate) fn pick(&self, positions: impl IntoIterator<Item = usize>) -> Self {
+        let positions: Vec<usize> = positions.into_iter().collect();
+        Self {
+            faces: self.faces.clone(),
+            rows: positions.iter().map(|&i| self.rows[i]).collect(),
+            labels: self.labels.as_ref().map(|labels| positions.iter().map(|&i| labels[i]).collect()),
+            encoder: self.encoder.clone(),
+        }
+    }
+
+    /// The number of rows in view.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no row is in view.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The height and width of the images in pixels.
+    pub fn side(&self) -> usize {
+        self.faces.images.dim().1
+    }
+
+    /// The image at a position: (height, width), 0 black to 255 white.
+    ///
+    /// # Panics
+    /// When `i` is not under [`len`](Self::len), as indexing a slice.
+    pub fn image(&self, i: usize) -> ArrayView2<'_, u8> {
+        self.faces.images.index_axis(ndarray::Axis(0), self.rows[i] as usize)
+    }
+
+    /// The pixels of the image at a position, row by row.
+    pub(crate) fn pixels(&self, i: usize) -> &[u8] {
+        let size = self.side() * self.side();
+        let start = self.rows[i] as usize * size;
+        // Images are contiguous since `of`.
+        self.faces.images.as_slice().map_or(&[], |pixels| &pixels[start..start + size])
+    }
+
+    /// The label at a position, 0 to 6; none where there is no such position or the data has no labels.
+    pub fn label(&self, i: usize) -> Option<u8> {
+        self.labels.as_ref()?.get(i).copied()
+    }
+
+    /// The labels in order, 0 to 6, if the data has any.
+    pub fn labels(&self) -> Option<&[u8]> {
+        self.labels.as_deref()
+    }
+
+    /// The usage at a position; none where there is no such position or the data has no usages.
+    pub fn usage(&self, i: usize) -> Option<Usage> {
+        let row = *self.rows.get(i)?;
+        self.faces.usages.as_ref()?.get(row as usize).copied()
+    }
+
+    /// The data rows of the source in view, from 0, in order.
+    pub fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// All rows of the source, in view or not.
+    pub(crate) fn source_rows(&self) -> usize {
+        self.faces.images.dim().0
+    }
+
+    /// Where the data came from.
+    pub fn source(&self) -> &Source {
+        &self.faces.source
+    }
+
+    /// The classes: those chosen by [`select`](Self::select), or the labels of the source.
+    pub fn encoder(&self) -> &LabelEncoder {
+        &self.encoder
+    }
+
+    /// The rows of each class, in the order of the labels.
+    pub fn class_counts(&self) -> Vec<ClassCount> {
+        let count = |&label: &u8| ClassCount {
+            label,
+            name: EMOTIONS[usize::from(label)].to_owned(),
+            rows: self.positions_of(label).len(),
+        };
+        self.encoder.labels().iter().map(count).collect()
+    }
+
+    /// The labels that occur, in the order of their first appearance: pandas' `unique()`.
+    pub fn label_order(&self) -> Vec<u8> {
+        let mut order = Vec::new();
+        for &label in self.labels().unwrap_or_default() {
+            if !order.contains(&label) {
+                order.push(label);
+            }
+        }
+        order
+    }
+
+    /// The positions of the rows with a label.
+    pub fn positions_of(&self, label: u8) -> Vec<usize> {
+        let labels = self.labels().unwrap_or_default();
+        labels.iter().enumerate().filter(|(_, found)| **found == label).map(|(i, _)| i).collect()
+    }
+
+    /// For each class its label and the positions of the `columns` images that the notebook shows of it.
+    ///
+    /// One index runs through all classes: the class at place i shows its images `columns`·i and on. A class
+    /// with fewer images shows fewer.
+    pub fn sample_grid(&self, columns: usize) -> Vec<(u8, Vec<usize>)> {
+        let row = |(i, &label): (usize, &u8)| {
+            (label, self.positions_of(label).into_iter().skip(columns * i).take(columns).collect())
+        };
+        self.encoder.labels().iter().enumerate().map(row).collect()
+    }
+
+    /// The first `n` rows as a table: row, emotion, the first pixels, usage.
+    pub fn first_rows(&self, n: usize) -> String {
+        let mut table = format!("{:>5}  {:>7}  {:<36}  Usage\n", "row", "emotion", "pixels");
+        for i in 0..n.min(self.len()) {
+            let emotion = self.label(i).map_or_else(|| "-".to_owned(), |label| label.to_string());
+            let pixels: Vec<String> = self.pixels(i).iter().take(9).map(u8::to_string).collect();
+            let usage = self.usage(i).map_or_else(|| "-".to_owned(), |usage| usage.to_string());
+            let pixels = format!("{}…", pixels.join(" "));
+            table += &format!("{:>5}  {emotion:>7}  {pixels:<36}  {usage}\n", self.rows[i]);
+        }
+        table
+    }
+
+    /// The rows with these labels, which become the classes, sorted: the notebook's `[3, 4, 6]` are happy 0,
+    /// sad 1 and neutral 2.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no label or one over 6; [`Error::Missing`] when no row has one of them.
+    pub fn select(&self, labels: &[u8]) -> Result<Self> {
+        let encoder = LabelEncoder::new(labels)?;
+        if encoder.is_empty() {
+            let allowed = "at least one of 0 to 6".to_owned();
+            return Err(Error::Invalid { name: "labels", found: "empty".to_owned(), allowed });
+        }
+        let found = self.labels().ok_or_else(|| self.missing("no labels"))?;
+        let chosen = found.iter().enumerate().filter(|(_, label)| encoder.encode(**label).is_ok());
+        let chosen = self.pick(chosen.map(|(i, _)| i));
+        if chosen.is_empty() {
+            return Err(self.missing(format!("no row with one of the labels {:?}", encoder.labels())));
+        }
+        Ok(Self { encoder, ..chosen })
+    }
+
+    /// The rows of one usage, in order.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there are none.
+    pub fn select_usage(&self, usage: Usage) -> Result<Self> {
+        let chosen = self.pick((0..self.len()).filter(|&i| self.usage(i) == Some(usage)));
+        if chosen.is_empty() { Err(self.missing(format!("no row of usage {usage}"))) } else { Ok(chosen) }
+    }
+
+    /// The rows at these positions, in this order.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a position that does not exist.
+    pub fn subset(&self, positions: &[usize]) -> Result<Self> {
+        match positions.iter().find(|&&i| i >= self.len()) {
+            Some(i) => Err(Error::Invalid {
+                name: "position",
+                found: i.to_string(),
+                allowed: format!("under {}", self.len()),
+            }),
+            None => Ok(self.pick(positions.iter().copied())),
+        }
+    }
+
+    pub(crate) fn missing(&self, missing: impl Into<String>) -> Error {
+        Error::Missing { data: self.source().path.clone(), missing: missing.into() }
+    }
+}
+
+impl fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let classes = self.encoder.names();
+        f.debug_struct("Dataset")
+            .field("source", self.source())
+            .field("rows", &self.len())
+            .field("side", &self.side())
+            .field("classes", &classes)
+            .finish()
+    }
+}

@@ -1,0 +1,210 @@
+//! What can be wrong with data, and where.
+
+use std::{io, path::PathBuf};
+
+use crate::EMOTIONS;
+
+/// Why data could not be read, chosen, split or loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be opened, read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A line of a CSV file is not as it must be.
+    #[error("{}: line {line}: {problem}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1, which is the header, as an editor shows it.
+        line: u64,
+        /// What was found and what is allowed.
+        problem: Problem,
+    },
+    /// An image of a folder is not as it must be.
+    #[error("{}: {problem}", path.display())]
+    Image {
+        /// The image file.
+        path: PathBuf,
+        /// What was found and what is allowed.
+        problem: Problem,
+    },
+    /// A folder is not laid out as images in classes.
+    #[error(
+        "{}: found {found}; allowed: train/<class>/*.png, test/<class>/*.png or <class>/*.png, jpg alike, with the \
+         classes {}", path.display(), EMOTIONS.join(", ")
+    )]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+    },
+    /// A setting or an argument has a value that is not allowed.
+    #[error("{name} is {found}; allowed: {allowed}")]
+    Invalid {
+        /// The field or argument.
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// The values that are allowed.
+        allowed: String,
+    },
+    /// A label that is not among the classes.
+    #[error("label {label} is not among the classes {classes:?}")]
+    UnseenLabel {
+        /// The label.
+        label: u8,
+        /// The classes of the encoder.
+        classes: Vec<u8>,
+    },
+    /// The data does not hold what the work needs: labels, a usage, rows.
+    #[error("{data}: {missing}")]
+    Missing {
+        /// Where the data came from.
+        data: String,
+        /// What it lacks.
+        missing: String,
+    },
+    /// A class or a side of a split is too small to stratify.
+    #[error("{what} has {rows} rows; stratifying needs at least {needed}")]
+    TooFew {
+        /// The class or the side of the split.
+        what: String,
+        /// Its rows.
+        rows: usize,
+        /// The rows it needs.
+        needed: usize,
+    },
+    /// The per-image function of a [`Loader`](crate::Loader) failed or panicked.
+    #[error("row {row}: the function on images failed: {message}")]
+    Map {
+        /// The data row of the image.
+        row: u32,
+        /// The function's error, or the message of its panic.
+        message: String,
+    },
+    /// A thread of a [`Loader`](crate::Loader) could not be started.
+    #[error("a thread of the loader could not be started")]
+    Thread,
+}
+
+/// What is wrong with one line or one image: what was found and what is allowed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A file of 0 bytes.
+    #[error("the file is empty; expected a header, such as `emotion,pixels,Usage`")]
+    EmptyFile,
+    /// A header and nothing else.
+    #[error("the file ends after its header; expected at least one row")]
+    NoRows,
+    /// A column that the file must have.
+    #[error("no column `{column}`; found {}", list(found))]
+    MissingColumn {
+        /// The column.
+        column: &'static str,
+        /// The columns that there are.
+        found: Vec<String>,
+    },
+    /// A FER+ votes file where images were expected.
+    #[error("these are the votes of FER+, without images; open the FER2013 file and join the votes to it")]
+    VotesWithoutImages,
+    /// A row with more or fewer fields than the header.
+    #[error("{found} fields; allowed: {expected}, as in the header")]
+    Fields {
+        /// The fields of the row.
+        found: usize,
+        /// The fields of the header.
+        expected: usize,
+    },
+    /// A quoted field that does not end with its line, or goes on after its closing quote.
+    #[error("a quoted field that does not end with a quote on this line")]
+    Quote,
+    /// Bytes that are no text.
+    #[error("invalid UTF-8 at byte {at} of the line")]
+    NotUtf8 {
+        /// The byte, from 1.
+        at: usize,
+    },
+    /// A line beyond the reader's limit.
+    #[error("a line of more than {limit} bytes")]
+    LongLine {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A field whose value is not allowed.
+    #[error("{column} is `{found}`; allowed: {allowed}")]
+    Value {
+        /// The column.
+        column: &'static str,
+        /// The value, shortened when long.
+        found: String,
+        /// The values that are allowed.
+        allowed: String,
+    },
+    /// A pixel that is no number from 0 to 255.
+    #[error("pixel {pixel} of {of} is `{found}`; allowed: 0 to 255")]
+    Pixel {
+        /// The pixel, from 1.
+        pixel: usize,
+        /// The pixels that the row has.
+        of: usize,
+        /// The value, shortened when long.
+        found: String,
+    },
+    /// A first image that is not square.
+    #[error("{found} pixels, which is no square image (48×48 has 2304)")]
+    NotSquare {
+        /// The pixels of the row.
+        found: usize,
+    },
+    /// An image of another size than the first.
+    #[error("{found} pixels; allowed: {} ({side}×{side}, as the first image)", side * side)]
+    OtherSize {
+        /// The pixels of the image.
+        found: usize,
+        /// The side of the first image.
+        side: usize,
+    },
+    /// An image file that is not square, or of another size than the first.
+    #[error("an image of {width}×{height}; allowed: {allowed}")]
+    ImageSize {
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// The sizes that are allowed.
+        allowed: String,
+    },
+    /// A row number twice.
+    #[error("row {row} again; allowed: each row once")]
+    RepeatedRow {
+        /// The data row, from 0.
+        row: u32,
+    },
+    /// Reading failed in the middle of the file: a truncated or damaged archive, a failing disk.
+    #[error("reading failed: {0}; is the file complete?")]
+    Read(#[source] io::Error),
+    /// A PNG or JPEG that does not decode.
+    #[error("no image: {0}")]
+    Decode(#[source] image::ImageError),
+}
+
+/// The value as errors show it: at most 40 characters.
+pub(crate) fn shorten(value: &str) -> String {
+    match value.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().take(12).map(|name| format!("`{}`", shorten(name))).collect();
+    quoted.join(", ")
+}

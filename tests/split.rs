@@ -1,0 +1,76 @@
+//! The split against scikit-learn's, row for row; `tests/golden/split.py` made the golden file.
+
+use std::{env, error::Error};
+
+use fer_data::{Dataset, Split, Stratify};
+use md5::{Digest, Md5};
+use ndarray::Array3;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Golden {
+    cases: Vec<Case>,
+    fer2013: Vec<Real>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    /// One digit a row.
+    labels: String,
+    test_size: f64,
+    seed: u32,
+    stratify: Stratify,
+    train: Vec<u32>,
+    valid: Vec<u32>,
+}
+
+/// The notebook's split of FER2013: of training and validation the size, the first rows and the md5 of the rows.
+#[derive(Deserialize)]
+struct Real {
+    stratify: Stratify,
+    sizes: [usize; 2],
+    first: [Vec<u32>; 2],
+    md5: [String; 2],
+}
+
+fn golden() -> Result<Golden, Box<dyn Error>> {
+    let json = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/split.json"))?;
+    Ok(serde_json::from_str(&json)?)
+}
+
+#[test]
+fn splits_match_scikit_learn() -> Result<(), Box<dyn Error>> {
+    let cases = golden()?.cases;
+    assert!(cases.len() > 30);
+    for case in cases {
+        let labels: Vec<u8> = case.labels.bytes().map(|digit| digit - b'0').collect();
+        let data = Dataset::new(Array3::zeros((labels.len(), 1, 1)), Some(labels), None)?;
+        let split = Split::stratified(case.test_size).seed(case.seed).stratify(case.stratify);
+        let subsets = data.split(split)?;
+        assert_eq!(subsets.train.rows(), case.train, "{split:?}");
+        assert_eq!(subsets.valid.rows(), case.valid, "{split:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_notebooks_split_of_fer2013_matches_scikit_learn() -> Result<(), Box<dyn Error>> {
+    let Some(path) = env::var_os("FER2013_CSV") else {
+        println!("skipped: FER2013_CSV is not set");
+        return Ok(());
+    };
+    let data = Dataset::open(path)?.select(&[3, 4, 6])?;
+    for real in golden()?.fer2013 {
+        let subsets = data.split(Split::stratified(0.1).seed(42).stratify(real.stratify))?;
+        for (side, data) in [&subsets.train, &subsets.valid].into_iter().enumerate() {
+            assert_eq!(data.len(), real.sizes[side]);
+            assert_eq!(data.rows()[..4], real.first[side]);
+            let rows: String = data.rows().iter().map(|row| format!("{row}\n")).collect();
+            let md5: String = Md5::digest(rows).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(md5, real.md5[side]);
+        }
+        let supports: Vec<usize> = subsets.valid.class_counts().iter().map(|class| class.rows).collect();
+        assert_eq!(supports, [899, 608, 620]);
+    }
+    Ok(())
+}
