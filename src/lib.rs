@@ -1,1 +1,20 @@
 #![doc = include_str!("../README.md")]
+
+mod device_loader;
+mod error;
+mod evaluation;
+mod files;
+
+pub use device_loader::DeviceLoader;
+pub use error::Error;
+pub use evaluation::{Comparison, Evaluation};
+pub use files::write_file;
+
+pub use fer_augment as augment;
+pub use fer_data as data;
+pub use fer_metrics as metrics;
+pub use fer_model as model;
+pub use fer_nn as nn;
+pub use fer_plot as plot;
+pub use fer_rand as rand;
+pub use fer_train as train;

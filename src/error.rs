@@ -1,0 +1,50 @@
+//! What can go wrong where the crates meet.
+
+use std::path::PathBuf;
+
+/// An error of this crate or of one that it puts to work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] fer_data::Error),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] fer_model::Error),
+    /// The metrics.
+    #[error(transparent)]
+    Metrics(#[from] fer_metrics::Error),
+    /// The data holds a class that the model does not know.
+    #[error("the data has images of '{class}', the model knows {known}; choose labels that it knows")]
+    UnknownClass {
+        /// The class's name.
+        class: String,
+        /// The model's labels.
+        known: String,
+    },
+    /// The images do not have the network's size.
+    #[error("the images are {side}×{side}, the model takes {height}×{width}")]
+    Side {
+        /// The side of the images.
+        side: usize,
+        /// The rows that the network takes.
+        height: usize,
+        /// The columns that the network takes.
+        width: usize,
+    },
+    /// There is nothing to evaluate: no row, or no labels.
+    #[error("{data}: no labelled images to evaluate")]
+    NothingToEvaluate {
+        /// Where the data came from.
+        data: String,
+    },
+    /// A file could not be written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
