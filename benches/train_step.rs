@@ -1,0 +1,51 @@
+//! One training step of the notebook's network: forward, backward and Adam, dropout on, on all cores.
+
+use std::hint::black_box;
+
+use candle_core::{Device, Tensor};
+use candle_nn::VarMap;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fer::data::Dataset;
+use fer::model::{Dcnn, DcnnConfig};
+use fer::nn::{Mode, Network, Step, var_builder};
+use fer::train::{LossConfig, Optimizer, OptimizerConfig, cross_entropy};
+
+fn train_step(c: &mut Criterion) {
+    let mut group = c.benchmark_group("train_step");
+    group.sample_size(10);
+    for batch in [32_usize] {
+        let weights = VarMap::new();
+        let network = Dcnn::new(&DcnnConfig::default(), var_builder(&weights, 42, &Device::Cpu)).unwrap();
+        let mut optimizer = Optimizer::new(OptimizerConfig::default()).unwrap();
+        let (images, labels) = faces(batch);
+        let mut step = 0;
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(BenchmarkId::from_parameter(batch), |b| {
+            b.iter(|| {
+                step += 1;
+                let mode = Mode::Train(Step { seed: 42, epoch: 0, step });
+                let logits = network.forward(&images, mode).unwrap();
+                let loss = cross_entropy(&logits, &labels, &LossConfig::default()).unwrap();
+                optimizer.step(&weights, &loss.backward().unwrap()).unwrap();
+                black_box(loss.to_scalar::<f32>().unwrap())
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Drawn faces with their classes.
+fn faces(batch: usize) -> (Tensor, Tensor) {
+    let data = Dataset::drawn(batch, 42);
+    let pixels: Vec<f32> =
+        (0..batch).flat_map(|i| data.image(i).into_iter().map(|&v| f32::from(v) / 255.0)).collect();
+    let labels = data.labels().unwrap().iter().map(|&label| data.encoder().encode(label).unwrap());
+    let labels: Vec<u32> = labels.collect();
+    (
+        Tensor::from_vec(pixels, (batch, 1, 48, 48), &Device::Cpu).unwrap(),
+        Tensor::new(labels, &Device::Cpu).unwrap(),
+    )
+}
+
+criterion_group!(benches, train_step);
+criterion_main!(benches);

@@ -1,0 +1,207 @@
+//! How good a model is on data, or how good predictions in a file are.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to a person")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use fer::data::{Dataset, Subsets, Usage, emotion_code};
+use fer::metrics::ConfusionMatrix;
+use fer::model::Classifier;
+use fer::{Comparison, Evaluation, plot, write_file};
+
+/// How good a model is on data, or how good predictions in a file are.
+#[derive(Parser)]
+struct Args {
+    /// A folder with model.safetensors and model.toml.
+    #[arg(long, requires = "data", required_unless_present = "predictions")]
+    model: Option<PathBuf>,
+    /// The faces: any file or folder that train_dcnn reads.
+    #[arg(long, requires = "model")]
+    data: Option<PathBuf>,
+    /// The labels to evaluate [default: the model's].
+    #[arg(long, value_delimiter = ',', requires = "data")]
+    labels: Option<Vec<u8>>,
+    /// Evaluate the validation rows (the test rows, where it has them) of this split file.
+    #[arg(long, requires = "data", conflicts_with = "usage")]
+    split: Option<PathBuf>,
+    /// Evaluate the rows of this usage.
+    #[arg(long, requires = "data", value_parser = ["PublicTest", "PrivateTest"])]
+    usage: Option<String>,
+    /// A CSV file with the columns label and predicted.
+    #[arg(long, conflicts_with = "model")]
+    predictions: Option<PathBuf>,
+    /// The folder for the report, the predictions and the figure.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
+    match (&args.predictions, &args.model, &args.data) {
+        (Some(file), ..) => evaluate_file(file, args.out.as_deref()),
+        (None, Some(model), Some(data)) => evaluate_model(model, data, args),
+        _ => Err("give --model and --data, or --predictions".into()),
+    }
+}
+
+fn evaluate_model(model: &Path, path: &Path, args: &Args) -> Result<(), Failure> {
+    let classifier = Classifier::open(model)?;
+    let all = Dataset::open(path)?;
+    let labels = match &args.labels {
+        Some(labels) => labels.clone(),
+        None => labels_of(&classifier)?,
+    };
+    let chosen = all.select(&labels)?;
+    println!("{}, md5 {}", all.source().name.as_deref().unwrap_or(&all.source().path), all.source().md5);
+    let (data, train) = rows_to_evaluate(&chosen, model, args)?;
+    let evaluation = Evaluation::new(&classifier, &data)?;
+    let mut text = String::new();
+    for (class, name) in evaluation.names.iter().enumerate() {
+        text += &format!("{class} {name}\n");
+    }
+    let matrix = evaluation.matrix()?;
+    text += &format!("\n{}\n{}\n", matrix.report(), table(&matrix, &evaluation.names));
+    text += &match train {
+        Some(train) => Comparison::new(evaluation.clone(), &data, &train).to_string(),
+        None => format!(
+            "{} rows\n{}no leak-free twin: give --split or --usage, which tell what was trained on\n",
+            evaluation.rows.len(),
+            evaluation.scores()?,
+        ),
+    };
+    print!("{text}");
+    if let Some(out) = &args.out {
+        write_results(out, &text, &matrix, &evaluation.names)?;
+        write_file(out.join("predictions.csv"), evaluation.predictions_csv())?;
+    }
+    Ok(())
+}
+
+/// The rows to evaluate, and those that were trained on as far as that is known.
+fn rows_to_evaluate(
+    chosen: &Dataset,
+    model: &Path,
+    args: &Args,
+) -> Result<(Dataset, Option<Dataset>), Failure> {
+    if let Some(file) = &args.split {
+        let subsets = Subsets::read_csv(file, chosen)?;
+        return Ok((subsets.test.unwrap_or(subsets.valid), Some(subsets.train)));
+    }
+    if let Some(usage) = &args.usage {
+        let train = chosen.select_usage(Usage::Training)?;
+        return Ok((chosen.select_usage(usage.parse()?)?, Some(train)));
+    }
+    // All rows: a model trained by train_dcnn has its split beside it.
+    let split = model.join("split.csv");
+    let train = split.exists().then(|| Subsets::read_csv(&split, chosen).ok()).flatten();
+    Ok((chosen.clone(), train.map(|subsets| subsets.train)))
+}
+
+fn labels_of(classifier: &Classifier) -> Result<Vec<u8>, Failure> {
+    let code = |name: &String| {
+        emotion_code(name)
+            .ok_or_else(|| format!("the model's label '{name}' is none of the data's; give --labels").into())
+    };
+    classifier.labels().iter().map(code).collect()
+}
+
+fn evaluate_file(path: &Path, out: Option<&Path>) -> Result<(), Failure> {
+    let (truth, predicted) = read_predictions(path)?;
+    let mut names: Vec<String> = truth.iter().chain(&predicted).cloned().collect();
+    names.sort();
+    names.dedup();
+    if names.iter().all(|name| name.parse::<i64>().is_ok()) {
+        names.sort_by_key(|name| name.parse::<i64>().unwrap_or_default());
+    }
+    let class = |name: &String| names.iter().position(|known| known == name).unwrap_or_default();
+    let truth: Vec<usize> = truth.iter().map(class).collect();
+    let predicted: Vec<usize> = predicted.iter().map(class).collect();
+    let matrix = ConfusionMatrix::new(&truth, &predicted, names.len())?;
+    let text = format!(
+        "{}\n{}\naccuracy {:.4} ({} of {} wrong), majority-class baseline {:.4}\n",
+        matrix.report().named(&present(&matrix, &names))?,
+        table(&matrix, &names),
+        matrix.accuracy(),
+        matrix.wrong(),
+        matrix.total(),
+        matrix.majority_baseline(),
+    );
+    print!("{text}");
+    match out {
+        Some(out) => write_results(out, &text, &matrix, &names),
+        None => Ok(()),
+    }
+}
+
+/// The names of the classes that the report lists.
+fn present(matrix: &ConfusionMatrix, names: &[String]) -> Vec<String> {
+    matrix.report().classes.iter().map(|class| names[class.class].clone()).collect()
+}
+
+fn read_predictions(path: &Path) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let named = |e: csv::Error| format!("{}: {e}", path.display());
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(named)?;
+    let header = reader.headers().map_err(named)?.clone();
+    let column = |name: &str| {
+        let found: Vec<&str> = header.iter().collect();
+        header.iter().position(|h| h == name).ok_or_else(|| {
+            format!("{}: line 1: no column '{name}', found {}", path.display(), found.join(", "))
+        })
+    };
+    let (label, predicted) = (column("label")?, column("predicted")?);
+    let (mut truths, mut predictions) = (Vec::new(), Vec::new());
+    for record in reader.records() {
+        let record = record.map_err(named)?;
+        for (column, values) in [(label, &mut truths), (predicted, &mut predictions)] {
+            match record.get(column).filter(|value| !value.is_empty()) {
+                Some(value) => values.push(value.to_owned()),
+                None => {
+                    let line = record.position().map_or(0, |position| position.line());
+                    return Err(
+                        format!("{}: line {line}: no value for '{}'", path.display(), &header[column]).into()
+                    );
+                }
+            }
+        }
+    }
+    if truths.is_empty() {
+        return Err(format!("{}: a header without rows", path.display()).into());
+    }
+    Ok((truths, predictions))
+}
+
+/// The confusion matrix as text: rows true, columns predicted.
+fn table(matrix: &ConfusionMatrix, names: &[String]) -> String {
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(7);
+    let mut text = format!("{:>width$}", "true");
+    names.iter().for_each(|name| text += &format!(" {name:>width$}"));
+    for (name, row) in names.iter().zip(matrix.counts().rows()) {
+        text += &format!("\n{name:>width$}");
+        row.iter().for_each(|count| text += &format!(" {count:>width$}"));
+    }
+    text + "\n"
+}
+
+fn write_results(out: &Path, text: &str, matrix: &ConfusionMatrix, names: &[String]) -> Result<(), Failure> {
+    std::fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
+    write_file(out.join("classification_report.txt"), text)?;
+    Ok(plot::confusion_matrix(matrix, names)?.save(out.join("confusion_matrix"))?)
+}
