@@ -5,8 +5,8 @@ scikit-learn==1.9.1, numpy as it requires. Prints the JSON:
     FER2013_CSV=fer2013.csv.gz python tests/golden/split.py > tests/golden/split.json
 """
 
+import functools
 import gzip
-import hashlib
 import json
 import os
 
@@ -62,19 +62,19 @@ def cases():
 
 
 def fer2013(path):
-    """The notebook's split of the real data: its sizes, ends and the md5 of its rows, one a line."""
+    """The notebook's split of the real data: sizes, first rows, and a checksum of all rows in order."""
     text = (gzip.open if path.endswith(".gz") else open)(path, "rt")
     labels = [int(line.split(",", 1)[0]) for line in list(text)[1:]]
     rows = np.flatnonzero(np.isin(labels, [3, 4, 6]))
     labels = np.asarray(labels)[rows]
     for stratify in ("one-hot", "label"):
         sides = [rows[side] for side in split(labels, 0.1, 42, stratify)]
-        md5s = [hashlib.md5("".join(f"{row}\n" for row in side).encode()).hexdigest() for side in sides]
+        sums = [functools.reduce(lambda sum, row: (31 * sum + int(row)) % 2**32, side, 0) for side in sides]
         yield {
             "stratify": stratify,
             "sizes": [len(side) for side in sides],
             "first": [side[:4].tolist() for side in sides],
-            "md5": md5s,
+            "sum": sums,
         }
 
 

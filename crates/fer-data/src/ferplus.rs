@@ -159,8 +159,8 @@ impl Dataset {
     /// Votes are joined by row. Join before [`Dataset::select`], which then chooses by the new labels.
     ///
     /// # Errors
-    /// [`Error::Missing`] when there are not as many votes as rows in the source, [`Error::Line`] at a row of
-    /// another usage.
+    /// [`Error::Missing`] when there are not as many votes as rows in the source, or the source has no usages;
+    /// [`Error::Line`] at a row of another usage.
     pub fn with_ferplus(&self, ferplus: &FerPlus) -> Result<(Self, FerPlusCounts)> {
         let rows = self.source_rows();
         if ferplus.len() != rows {
@@ -173,7 +173,9 @@ impl Dataset {
         let mut counts = FerPlusCounts::default();
         for (i, &row) in self.rows().iter().enumerate() {
             let (line, usage, votes) = &ferplus.rows[row as usize];
-            if let Some(expected) = self.usage(i).filter(|expected| expected != usage) {
+            // The usages show that both are in the same order: images in folders are not.
+            let expected = self.usage(i).ok_or_else(|| self.missing("no usages to check the votes by"))?;
+            if expected != *usage {
                 let allowed = format!("{expected}, as row {row} of the images");
                 let problem = Problem::Value { column: "Usage", found: usage.to_string(), allowed };
                 return Err(Error::Line { path: ferplus.path.clone(), line: *line, problem });
