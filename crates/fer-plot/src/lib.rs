@@ -1,1 +1,24 @@
 #![doc = include_str!("../README.md")]
+
+mod canvas;
+mod chart;
+mod class_counts;
+mod confusion_matrix;
+mod epoch_history;
+mod error;
+mod faces;
+mod figure;
+mod font;
+mod performance_dist;
+mod png;
+mod scale;
+mod svg;
+mod theme;
+
+pub use class_counts::class_counts;
+pub use confusion_matrix::confusion_matrix;
+pub use epoch_history::epoch_history;
+pub use error::{Error, Result};
+pub use faces::{Prediction, sample_grid, sample_predictions};
+pub use figure::Figure;
+pub use performance_dist::performance_dist;

@@ -1,0 +1,70 @@
+//! Why a figure cannot be drawn or written.
+
+use std::path::PathBuf;
+
+/// The crate's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a figure cannot be drawn or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The figure would show nothing.
+    #[error("{figure}: there are no {missing} to show")]
+    Empty {
+        /// The figure asked for.
+        figure: &'static str,
+        /// What there is none of.
+        missing: &'static str,
+    },
+    /// A class has no name.
+    #[error("{figure}: class {class} has no name: {names} names are given")]
+    Name {
+        /// The figure asked for.
+        figure: &'static str,
+        /// The class without a name.
+        class: usize,
+        /// The number of names given.
+        names: usize,
+    },
+    /// An image has no pixels.
+    #[error("{figure}: image {index} is empty: {height}x{width} pixels")]
+    Image {
+        /// The figure asked for.
+        figure: &'static str,
+        /// The image's position among those given.
+        index: usize,
+        /// Its height.
+        height: usize,
+        /// Its width.
+        width: usize,
+    },
+    /// The figure is larger than a picture can be.
+    #[error("a figure of {width}x{height} pixels is too large")]
+    Size {
+        /// The width in pixels.
+        width: u32,
+        /// The height in pixels.
+        height: u32,
+    },
+    /// The plotting library refused to draw.
+    #[error("the figure cannot be drawn: {0}")]
+    Drawing(String),
+    /// The picture cannot be encoded.
+    #[error("the figure cannot be encoded as PNG")]
+    Png(#[from] image::ImageError),
+    /// A file cannot be written.
+    #[error("{}: cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl<E: std::error::Error + Send + Sync> From<plotters::drawing::DrawingAreaErrorKind<E>> for Error {
+    fn from(error: plotters::drawing::DrawingAreaErrorKind<E>) -> Self {
+        Self::Drawing(error.to_string())
+    }
+}

@@ -1,0 +1,134 @@
+//! Faces with their labels.
+
+use ndarray::ArrayView2;
+use plotters::style::RGBColor;
+
+use crate::{
+    Error, Figure, Result,
+    figure::Text,
+    font,
+    theme::{CENTERED, INK, TICK_SIZE, VERMILION},
+};
+
+/// The side of a face in the figure: a whole multiple of 48 pixels, also in the PNG.
+const FACE: f32 = 96.0;
+/// From one face to the next.
+const PITCH: f32 = 112.0;
+/// The height of a line of text.
+const LINE: f32 = 17.0;
+/// Around the whole.
+const MARGIN: f32 = 14.0;
+/// The faces of each class in the sample grid.
+const SAMPLES: usize = 7;
+
+/// Seven faces of each class that occurs, a row a class, with the class's name above each.
+///
+/// As in the notebook one index runs through the whole grid: the first class shows its images 0 to 6, the
+/// second its images 7 to 13, and so on. A class with fewer images shows its last seven. Classes are shown
+/// in ascending order; the class `c` is named `names[c]`, and `image(i)` is the grey image, shape
+/// `(height, width)`, whose class is `labels[i]`.
+///
+/// # Errors
+/// [`Error::Empty`] without a label, [`Error::Name`] for a class without a name, [`Error::Image`] for an image
+/// without pixels.
+pub fn sample_grid<'a>(
+    labels: &[usize],
+    names: &[impl AsRef<str>],
+    image: impl Fn(usize) -> ArrayView2<'a, u8>,
+) -> Result<Figure> {
+    const NAME: &str = "sample_grid";
+    let mut classes = labels.to_vec();
+    classes.sort_unstable();
+    classes.dedup();
+    if classes.is_empty() {
+        return Err(Error::Empty { figure: NAME, missing: "images" });
+    }
+    let mut figure = grid(SAMPLES, classes.len(), 1, PITCH);
+    for (row, &class) in classes.iter().enumerate() {
+        let name = names.get(class).ok_or(Error::Name { figure: NAME, class, names: names.len() })?;
+        let caption = [(name.as_ref(), INK)];
+        let of_class = labels.iter().enumerate().filter(|&(_, &label)| label == class);
+        let first = (row * SAMPLES).min(of_class.clone().count().saturating_sub(SAMPLES));
+        for (column, (index, _)) in of_class.skip(first).take(SAMPLES).enumerate() {
+            let pixels = checked(NAME, index, image(index))?;
+            face(&mut figure, (column, row), PITCH, &caption, pixels);
+        }
+    }
+    Ok(figure)
+}
+
+/// A face with its true and its predicted class.
+#[derive(Clone, Copy, Debug)]
+pub struct Prediction<'a> {
+    /// The grey image, shape `(height, width)`.
+    pub image: ArrayView2<'a, u8>,
+    /// The name of the true class.
+    pub truth: &'a str,
+    /// The name of the predicted class.
+    pub predicted: &'a str,
+}
+
+/// Faces with their true and their predicted class above each, `columns` side by side (nine in the notebook).
+/// Wrong predictions stand in colour, and the face in a frame.
+///
+/// # Errors
+/// [`Error::Empty`] without a prediction or a column, [`Error::Image`] for an image without pixels.
+pub fn sample_predictions(predictions: &[Prediction<'_>], columns: usize) -> Result<Figure> {
+    const NAME: &str = "sample_predictions";
+    if predictions.is_empty() || columns == 0 {
+        let missing = if columns == 0 { "columns" } else { "predictions" };
+        return Err(Error::Empty { figure: NAME, missing });
+    }
+    let captions: Vec<[String; 2]> = predictions
+        .iter()
+        .map(|p| [format!("true: {}", p.truth), format!("pred: {}", p.predicted)])
+        .collect();
+    let widest = captions.iter().flatten().map(|text| font::width(text, TICK_SIZE)).fold(0.0, f32::max);
+    let pitch = (widest + 12.0).clamp(PITCH, 1.5 * PITCH);
+    let mut figure = grid(columns.min(predictions.len()), predictions.len().div_ceil(columns), 2, pitch);
+    for (index, (prediction, [truth, predicted])) in predictions.iter().zip(&captions).enumerate() {
+        let pixels = checked(NAME, index, prediction.image)?;
+        let wrong = prediction.truth != prediction.predicted;
+        let captions = [(truth.as_str(), INK), (predicted.as_str(), if wrong { VERMILION } else { INK })];
+        let (x, y) = face(&mut figure, (index % columns, index / columns), pitch, &captions, pixels);
+        if wrong {
+            let (near, far) = (-2.0, FACE + 2.0);
+            let corners = [(near, near), (far, near), (far, far), (near, far), (near, near)];
+            figure.line(&corners.map(|(dx, dy)| (x + dx, y + dy)), 4.0, VERMILION);
+        }
+    }
+    Ok(figure)
+}
+
+/// An empty figure with room for faces under so many lines of text each.
+fn grid(columns: usize, rows: usize, lines: usize, pitch: f32) -> Figure {
+    let height = LINE * lines as f32 + PITCH;
+    // The last row needs no room to a next one.
+    Figure::new(2.0 * MARGIN + pitch * columns as f32, MARGIN + height * rows as f32)
+}
+
+/// Draws a face under its lines of text and returns its upper left corner.
+fn face(
+    figure: &mut Figure,
+    (column, row): (usize, usize),
+    pitch: f32,
+    lines: &[(&str, RGBColor)],
+    pixels: ArrayView2<'_, u8>,
+) -> (f32, f32) {
+    let text_height = LINE * lines.len() as f32;
+    let center = MARGIN + pitch * (column as f32 + 0.5);
+    let top = MARGIN + (text_height + PITCH) * row as f32;
+    for (index, &(text, color)) in lines.iter().enumerate() {
+        let place = (center, top + LINE * (index as f32 + 0.5));
+        figure.text(&font::shorten(text, TICK_SIZE, pitch - 8.0), place, &Text { color, ..CENTERED });
+    }
+    // Whole pixels: the magnified image then fits those of the PNG exactly.
+    let corner = ((center - FACE / 2.0).round(), (top + text_height + 6.0).round());
+    figure.image(pixels, corner, FACE);
+    corner
+}
+
+fn checked<'a>(figure: &'static str, index: usize, image: ArrayView2<'a, u8>) -> Result<ArrayView2<'a, u8>> {
+    let (height, width) = image.dim();
+    if image.is_empty() { Err(Error::Image { figure, index, height, width }) } else { Ok(image) }
+}

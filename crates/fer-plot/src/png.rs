@@ -1,0 +1,83 @@
+//! A figure as a PNG picture.
+
+use image::{
+    ExtendedColorType, ImageEncoder,
+    codecs::png::{CompressionType, FilterType, PngEncoder},
+};
+use ndarray::Array2;
+use plotters::style::RGBColor;
+use tiny_skia::{
+    Color, FillRule, FilterQuality, IntSize, LineCap, LineJoin, Paint, Pixmap, PixmapPaint, Rect, Stroke,
+    Transform,
+};
+
+use crate::{Error, Figure, Result, figure::Shape};
+
+pub(crate) fn picture(figure: &Figure) -> Result<Vec<u8>> {
+    let (width, height) = (figure.width() * Figure::PNG_SCALE, figure.height() * Figure::PNG_SCALE);
+    let mut canvas = Pixmap::new(width, height).ok_or(Error::Size { width, height })?;
+    canvas.fill(Color::WHITE);
+    let scale = Figure::PNG_SCALE as f32;
+    let zoom = Transform::from_scale(scale, scale);
+    for shape in &figure.shapes {
+        match shape {
+            Shape::Fill { path, color, .. } => {
+                canvas.fill_path(path, &paint(*color), FillRule::Winding, zoom, None);
+            }
+            Shape::Stroke { path, color, width } => {
+                let (line_cap, line_join) = (LineCap::Round, LineJoin::Round);
+                let stroke = Stroke { width: *width, line_cap, line_join, ..Stroke::default() };
+                canvas.stroke_path(path, &paint(*color), &stroke, zoom, None);
+            }
+            Shape::Image { pixels, frame } => {
+                draw_image(&mut canvas, &magnified(pixels, *frame), *frame, zoom)
+            }
+        }
+    }
+    let rgb: Vec<u8> =
+        canvas.pixels().iter().flat_map(|pixel| [pixel.red(), pixel.green(), pixel.blue()]).collect();
+    encode(&rgb, (width, height), ExtendedColorType::Rgb8)
+}
+
+fn paint(RGBColor(red, green, blue): RGBColor) -> Paint<'static> {
+    let mut paint = Paint::default();
+    paint.set_color_rgba8(red, green, blue, 255);
+    paint
+}
+
+fn draw_image(canvas: &mut Pixmap, pixels: &Array2<u8>, frame: Rect, zoom: Transform) {
+    let (rows, columns) = pixels.dim();
+    let rgba = pixels.iter().flat_map(|&grey| [grey, grey, grey, 255]).collect();
+    let size = IntSize::from_wh(columns as u32, rows as u32);
+    let Some(image) = size.and_then(|size| Pixmap::from_vec(rgba, size)) else { return };
+    let place = zoom
+        .pre_translate(frame.x(), frame.y())
+        .pre_scale(frame.width() / columns as f32, frame.height() / rows as f32);
+    let paint = PixmapPaint { quality: FilterQuality::Bilinear, ..PixmapPaint::default() };
+    canvas.draw_pixmap(0, 0, image.as_ref(), &paint, place, None);
+}
+
+/// The image with each pixel repeated until it is about as large as the PNG shows it. In the SVG too: viewers
+/// smooth small images each in its own way, and leave large ones as they are.
+pub(crate) fn magnified(pixels: &Array2<u8>, frame: Rect) -> Array2<u8> {
+    let (rows, columns) = pixels.dim();
+    let shown = frame.width() * Figure::PNG_SCALE as f32;
+    let factor = ((shown / columns as f32).round() as usize).max(1);
+    Array2::from_shape_fn((rows * factor, columns * factor), |(row, column)| {
+        pixels[(row / factor, column / factor)]
+    })
+}
+
+/// A grey image as a PNG file.
+pub(crate) fn grey(pixels: &Array2<u8>) -> Result<Vec<u8>> {
+    let (rows, columns) = pixels.dim();
+    let bytes: Vec<u8> = pixels.iter().copied().collect();
+    encode(&bytes, (columns as u32, rows as u32), ExtendedColorType::L8)
+}
+
+fn encode(bytes: &[u8], (width, height): (u32, u32), color: ExtendedColorType) -> Result<Vec<u8>> {
+    let mut png = Vec::new();
+    PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive)
+        .write_image(bytes, width, height, color)?;
+    Ok(png)
+}
