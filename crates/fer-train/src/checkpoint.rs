@@ -1,0 +1,243 @@
+//! The whole state of a training in one file.
+//!
+//! It is a safetensors file: the tensors are `weights/NAME`, `optimizer/m/NAME`, `optimizer/v/NAME` and
+//! `callbacks/INDEX/NAME`; everything else is JSON in the header's metadata, under `training`. One file that is
+//! written beside its place, synced and renamed is the old state or the new one at any moment, and never a
+//! mixture.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::Device;
+use candle_core::safetensors::Load;
+use fer_metrics::History;
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::callback::CallbackState;
+use crate::exact::{self, ExactLog};
+use crate::optimizer::OptimizerState;
+use crate::weights::{self, Weights};
+use crate::{Error, TrainConfig, files};
+
+/// A training at a moment between two batches.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    pub(crate) config: TrainConfig,
+    pub(crate) data: Data,
+    pub(crate) position: Position,
+    pub(crate) stopped: bool,
+    pub(crate) history: History,
+    pub(crate) weights: Weights,
+    pub(crate) optimizer: OptimizerState,
+    pub(crate) callbacks: Vec<(String, CallbackState)>,
+}
+
+/// What must be the same for the batches to be the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Data {
+    pub(crate) training_samples: usize,
+    pub(crate) training_steps: usize,
+    pub(crate) validation_samples: Option<usize>,
+}
+
+/// How far an epoch is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// From 0.
+    pub(crate) epoch: u32,
+    /// The batches of the epoch that are done.
+    pub(crate) step: u32,
+    pub(crate) samples: u64,
+    /// The sum of the samples' losses.
+    #[serde(with = "exact")]
+    pub(crate) loss: f64,
+    pub(crate) correct: u64,
+    pub(crate) seconds: f64,
+}
+
+/// The JSON in the metadata.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    format: u32,
+    config: TrainConfig,
+    data: Data,
+    position: Position,
+    stopped: bool,
+    history: Vec<ExactLog>,
+    optimizer: Value,
+    callbacks: Vec<CallbackRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CallbackRecord {
+    name: String,
+    settings: Value,
+    values: Value,
+}
+
+const FORMAT: u32 = 1;
+const KEY: &str = "training";
+
+impl Checkpoint {
+    /// Reads a checkpoint; its tensors are on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Format`] when it is no checkpoint.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let bad = |reason: String| Error::Format { path: path.to_owned(), reason };
+        let bytes = std::fs::read(path).map_err(io)?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
+        let json = metadata.metadata().as_ref().and_then(|text| text.get(KEY));
+        let json = json.ok_or_else(|| bad("these are weights, but not a checkpoint of a training".into()))?;
+        let record: Record = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
+        if record.format != FORMAT {
+            return Err(bad(format!("its format is {}; this version reads {FORMAT}", record.format)));
+        }
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
+        let (mut weights, mut moments) = (Weights::new(), BTreeMap::new());
+        let mut callbacks: Vec<_> = record.callbacks.into_iter().map(CallbackRecord::state).collect();
+        for (name, view) in tensors.iter() {
+            let tensor = view.load(&Device::Cpu)?;
+            let callback = |rest: &str| {
+                let (index, name) = rest.split_once('/')?;
+                Some((index.parse::<usize>().ok()?, name.to_owned()))
+            };
+            match name.split_once('/') {
+                Some(("weights", name)) => {
+                    weights.insert(name.to_owned(), tensor);
+                }
+                Some(("optimizer", name)) => {
+                    moments.insert(name.to_owned(), tensor);
+                }
+                Some(("callbacks", rest)) => {
+                    if let Some((index, name)) = callback(rest)
+                        && let Some((_, state)) = callbacks.get_mut(index)
+                    {
+                        state.tensors.insert(name, tensor);
+                    }
+                }
+                _ => return Err(bad(format!("it holds an unknown tensor, `{name}`"))),
+            }
+        }
+        Ok(Self {
+            config: record.config,
+            data: record.data,
+            position: record.position,
+            stopped: record.stopped,
+            history: History { epochs: record.history.into_iter().map(|log| log.0).collect() },
+            weights,
+            optimizer: OptimizerState { scalars: record.optimizer, moments },
+            callbacks,
+        })
+    }
+
+    /// Writes the checkpoint; a crash leaves the old file or the new one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let mut tensors = Weights::new();
+        for (name, tensor) in &self.weights {
+            tensors.insert(format!("weights/{name}"), tensor.clone());
+        }
+        for (name, tensor) in &self.optimizer.moments {
+            tensors.insert(format!("optimizer/{name}"), tensor.clone());
+        }
+        let mut callbacks = Vec::new();
+        for (index, (name, state)) in self.callbacks.iter().enumerate() {
+            for (name, tensor) in &state.tensors {
+                tensors.insert(format!("callbacks/{index}/{name}"), tensor.clone());
+            }
+            let CallbackState { settings, values, .. } = state.clone();
+            callbacks.push(CallbackRecord { name: name.clone(), settings, values });
+        }
+        let record = Record {
+            format: FORMAT,
+            config: self.config.clone(),
+            data: self.data,
+            position: self.position,
+            stopped: self.stopped,
+            history: self.history.epochs.iter().cloned().map(ExactLog).collect(),
+            optimizer: self.optimizer.scalars.clone(),
+            callbacks,
+        };
+        let json = serde_json::to_string(&record)
+            .map_err(|error| Error::Format { path: path.to_owned(), reason: error.to_string() })?;
+        files::write_safetensors(path, &tensors, Some(HashMap::from([(KEY.to_owned(), json)])))
+    }
+
+    /// The settings of the training.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// The logs of the epochs done.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The network's variables.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The epoch it goes on in, from 1, and how many of its batches are done.
+    pub fn position(&self) -> (u32, u32) {
+        (self.position.epoch + 1, self.position.step)
+    }
+
+    /// What keeps `present`, the beginning of a training, from going on where this one is.
+    pub(crate) fn differences(&self, present: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        // The number of epochs may change: it decides when to end, and nothing before that.
+        let config = TrainConfig { epochs: present.config.epochs, ..self.config.clone() };
+        compare("", &to_value(&config), &to_value(&present.config), &mut differences);
+        compare("", &to_value(&self.data), &to_value(&present.data), &mut differences);
+        let names = |checkpoint: &Self| {
+            let names: Vec<_> = checkpoint.callbacks.iter().map(|(name, _)| name.as_str()).collect();
+            Value::from(names.join(", "))
+        };
+        compare("callbacks", &names(self), &names(present), &mut differences);
+        if names(self) == names(present) {
+            for ((name, then), (_, now)) in self.callbacks.iter().zip(&present.callbacks) {
+                compare(name, &then.settings, &now.settings, &mut differences);
+            }
+        }
+        for (then, now) in weights::differences(&self.weights, &present.weights) {
+            differences.push(format!("the network had {then}, now {now}"));
+        }
+        differences
+    }
+}
+
+impl CallbackRecord {
+    fn state(self) -> (String, CallbackState) {
+        let Self { name, settings, values } = self;
+        (name, CallbackState { settings, values, tensors: Weights::new() })
+    }
+}
+
+/// The settings as JSON. Their types are maps of plain values, which always have that form.
+fn to_value(settings: &impl Serialize) -> Value {
+    serde_json::to_value(settings).unwrap_or_default()
+}
+
+/// Adds each value that differs, under its full name.
+fn compare(name: &str, then: &Value, now: &Value, differences: &mut Vec<String>) {
+    match (then, now) {
+        (Value::Object(then), Value::Object(now)) => {
+            for key in then.keys().chain(now.keys().filter(|key| !then.contains_key(*key))) {
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                let value = |of: &serde_json::Map<String, Value>| of.get(key).cloned().unwrap_or_default();
+                compare(&name, &value(then), &value(now), differences);
+            }
+        }
+        _ if then == now => {}
+        _ => differences.push(format!("{name} was {then}, now {now}")),
+    }
+}

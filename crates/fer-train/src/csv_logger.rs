@@ -1,0 +1,87 @@
+//! The history as a table.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use fer_metrics::History;
+
+use crate::callback::{Callback, Control};
+use crate::{BoxError, files};
+
+/// Writes the history as CSV after each epoch: Keras' `CSVLogger`, with the columns
+/// `epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds`.
+///
+/// Epochs count from 1; the learning rate is the one used in the epoch; the seconds are those of the whole
+/// epoch. A value that there is not is empty. The whole file is written anew each time, so that an
+/// interrupted and resumed training leaves no epoch out and none twice.
+#[derive(Debug)]
+pub struct CsvLogger {
+    path: PathBuf,
+}
+
+impl CsvLogger {
+    /// A log in the file `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    fn write(&self, history: &History) -> Result<(), BoxError> {
+        let mut text = String::from("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n");
+        let optional = |number: Option<f64>| number.map(|x| x.to_string()).unwrap_or_default();
+        for log in &history.epochs {
+            let (val_loss, val_accuracy) = (optional(log.val_loss), optional(log.val_accuracy));
+            // The learning rate is kept in f32: 0.001, not the double next to it.
+            let learning_rate = log.learning_rate as f32;
+            writeln!(
+                text,
+                "{},{},{},{val_loss},{val_accuracy},{learning_rate},{:.3}",
+                log.epoch, log.loss, log.accuracy, log.seconds
+            )?;
+        }
+        Ok(files::write(&self.path, text.as_bytes())?)
+    }
+}
+
+impl Callback for CsvLogger {
+    fn name(&self) -> &str {
+        "CsvLogger"
+    }
+
+    fn on_train_begin(&mut self, control: &mut Control) -> Result<(), BoxError> {
+        self.write(control.history)
+    }
+
+    fn on_epoch_end(&mut self, control: &mut Control) -> Result<(), BoxError> {
+        self.write(control.history)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fer_metrics::EpochLog;
+
+    use super::*;
+
+    #[test]
+    fn missing_values_are_empty_and_the_learning_rate_is_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.csv");
+        let log = EpochLog {
+            epoch: 1,
+            loss: 0.1 + 0.2,
+            accuracy: 0.5,
+            val_loss: None,
+            val_accuracy: None,
+            learning_rate: f64::from(0.001_f32),
+            seconds: 1.23456,
+        };
+        let second = EpochLog { epoch: 2, val_loss: Some(f64::NAN), val_accuracy: Some(1.0), ..log.clone() };
+        CsvLogger::new(&path).write(&History { epochs: vec![log, second] }).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n\
+             1,0.30000000000000004,0.5,,,0.001,1.235\n\
+             2,0.30000000000000004,0.5,NaN,1,0.001,1.235\n"
+        );
+    }
+}
