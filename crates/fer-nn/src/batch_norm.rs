@@ -1,10 +1,10 @@
 //! Batch normalisation (Ioffe and Szegedy 2015) as Keras trains it.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, Var, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, Var, bail};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::cpu::{self, normalize::InputGradient};
+use crate::cpu::{self, normalize::Channel};
 use crate::{Mode, initializer};
 
 /// Which variance of a batch enters the moving variance.
@@ -69,10 +69,11 @@ impl BatchNorm {
             self.update_moving(&moments, xs.elem_count() / channels, xs.rank())?;
             moments
         } else {
-            Tensor::stack(&[self.running_mean.as_tensor(), self.running_var.as_tensor()], 0)?.detach()
+            let moving = [self.running_mean.as_tensor(), self.running_var.as_tensor()];
+            Tensor::stack(&moving, 0)?.to_dtype(DType::F64)?.detach()
         };
         let op = Forward { moments, epsilon: self.config.epsilon, training };
-        xs.apply_op3(&self.weight, &self.bias, op)
+        xs.apply_op3(&self.weight.contiguous()?, &self.bias.contiguous()?, op)
     }
 
     /// `count` is the number of values that each statistic was taken over.
@@ -83,7 +84,7 @@ impl BatchNorm {
             _ => 1.0,
         };
         for (moving, row, correction) in [(&self.running_mean, 0, 1.0), (&self.running_var, 1, correction)] {
-            let new = (moments.get(row)? * ((1.0 - momentum) * correction))?;
+            let new = (moments.get(row)? * ((1.0 - momentum) * correction))?.to_dtype(moving.dtype())?;
             moving.set(&((moving.as_tensor() * momentum)? + new)?.detach())?;
         }
         Ok(())
@@ -125,7 +126,7 @@ fn planes(layout: &Layout) -> (usize, usize) {
     (dims[1], dims[2..].iter().product())
 }
 
-/// `(2, channels)`: the means and the biased variances.
+/// `(2, channels)`: the means and the biased variances, in f64.
 struct Moments;
 
 impl CustomOp1 for Moments {
@@ -136,14 +137,13 @@ impl CustomOp1 for Moments {
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
         let (channels, area) = planes(lx);
         let (mean, var) = cpu::normalize::batch_statistics(cpu::values(x, lx, self.name())?, channels, area);
-        let moments = mean.iter().chain(&var).map(|&v| v as f32).collect();
-        Ok((CpuStorage::F32(moments), (2, channels).into()))
+        Ok((CpuStorage::F64([mean, var].concat()), (2, channels).into()))
     }
 }
 
 #[derive(Clone)]
 struct Forward {
-    /// `(2, channels)`: means and variances.
+    /// `(2, channels)`: means and variances, in f64.
     moments: Tensor,
     epsilon: f64,
     /// Whether the moments depend on the input.
@@ -151,11 +151,13 @@ struct Forward {
 }
 
 impl Forward {
-    /// The means and the inverse standard deviations.
-    fn statistics(&self) -> Result<(Vec<f32>, Vec<f32>)> {
-        let inv_std = |v: &f32| (f64::from(*v) + self.epsilon).sqrt().recip() as f32;
-        let var: Vec<f32> = self.moments.get(1)?.to_vec1()?;
-        Ok((self.moments.get(0)?.to_vec1()?, var.iter().map(inv_std).collect()))
+    fn channels(&self, gamma: &[f32]) -> Result<Vec<Channel>> {
+        let [mean, var] = [0, 1].map(|row| self.moments.get(row)?.to_vec1::<f64>());
+        let channel = |((&gamma, mean), var): ((&f32, f64), f64)| {
+            let inv_std = (var + self.epsilon).sqrt().recip();
+            Channel { mean, inv_std, gamma: f64::from(gamma) }
+        };
+        Ok(gamma.iter().zip(mean?).zip(var?).map(channel).collect())
     }
 }
 
@@ -176,10 +178,7 @@ impl CustomOp3 for Forward {
         let x = cpu::values(x, lx, self.name())?;
         let gamma = cpu::values(gamma, lg, self.name())?;
         let beta = cpu::values(beta, lb, self.name())?;
-        let (mean, inv_std) = self.statistics()?;
-        let scale: Vec<f32> = gamma.iter().zip(&inv_std).map(|(g, i)| g * i).collect();
-        let shift: Vec<f32> = beta.iter().zip(mean.iter().zip(&scale)).map(|(b, (m, s))| b - m * s).collect();
-        let y = cpu::normalize::scale_and_shift(x, &scale, &shift, planes(lx).1);
+        let y = cpu::normalize::forward(x, &self.channels(gamma)?, beta, planes(lx).1);
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 
@@ -192,21 +191,22 @@ impl CustomOp3 for Forward {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dy = dy.contiguous()?;
-        let sums = x.apply_op2_no_bwd(&dy, &GradientSums(self.clone()))?;
+        let sums = x.apply_op3_no_bwd(&dy, gamma, &GradientSums(self.clone()))?;
         let dx = if x.track_op() {
-            let op = BackwardInput { forward: self.clone(), gamma: gamma.clone(), sums: sums.clone() };
-            Some(x.apply_op2_no_bwd(&dy, &op)?)
+            let op = BackwardInput { forward: self.clone(), sums: sums.clone() };
+            Some(x.apply_op3_no_bwd(&dy, gamma, &op)?)
         } else {
             None
         };
+        let sums = sums.to_dtype(x.dtype())?;
         Ok((dx, Some(sums.get(0)?), Some(sums.get(1)?)))
     }
 }
 
-/// `(2, channels)`: the gradients of gamma and of beta.
+/// `(2, channels)`: the gradients of gamma and of beta, in f64.
 struct GradientSums(Forward);
 
-impl CustomOp2 for GradientSums {
+impl CustomOp3 for GradientSums {
     fn name(&self) -> &'static str {
         "batch_norm gradient sums"
     }
@@ -217,53 +217,45 @@ impl CustomOp2 for GradientSums {
         lx: &Layout,
         dy: &CpuStorage,
         ld: &Layout,
+        gamma: &CpuStorage,
+        lg: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (x, dy) = (cpu::values(x, lx, self.name())?, cpu::values(dy, ld, self.name())?);
         let (channels, area) = planes(lx);
-        let (mean, inv_std) = self.0.statistics()?;
-        let sums = cpu::normalize::gradient_sums(x, dy, &mean, &inv_std, area);
-        Ok((CpuStorage::F32(sums), (2, channels).into()))
+        let of_channels = self.0.channels(cpu::values(gamma, lg, self.name())?)?;
+        let sums = cpu::normalize::gradient_sums(x, dy, &of_channels, area);
+        let (of_gamma, of_beta): (Vec<f64>, Vec<f64>) = sums.into_iter().unzip();
+        Ok((CpuStorage::F64([of_gamma, of_beta].concat()), (2, channels).into()))
     }
 }
 
 struct BackwardInput {
     forward: Forward,
-    gamma: Tensor,
     sums: Tensor,
 }
 
-impl CustomOp2 for BackwardInput {
+impl CustomOp3 for BackwardInput {
     fn name(&self) -> &'static str {
         "batch_norm backward input"
     }
 
-    /// With x̂ the normalised input and N the values of a channel:
-    /// dx = γ·inv_std·(dy − Σdy/N − x̂·Σ(dy·x̂)/N), the means being constants outside training.
+    /// Outside training the moments are constants, and the sums do not matter.
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
         lx: &Layout,
         dy: &CpuStorage,
         ld: &Layout,
+        gamma: &CpuStorage,
+        lg: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (x, dy) = (cpu::values(x, lx, self.name())?, cpu::values(dy, ld, self.name())?);
         let (channels, area) = planes(lx);
-        let (mean, inv_std) = self.forward.statistics()?;
-        let gamma: Vec<f32> = self.gamma.to_vec1()?;
-        let sums: Vec<Vec<f32>> = self.sums.to_vec2()?;
-        let inv_count = if self.forward.training { channels as f32 / x.len() as f32 } else { 0.0 };
-        let terms: Vec<InputGradient> = (0..channels)
-            .map(|c| {
-                let scale = gamma[c] * inv_std[c];
-                InputGradient {
-                    scale,
-                    slope: -scale * inv_std[c] * sums[0][c] * inv_count,
-                    mean: mean[c],
-                    constant: -scale * sums[1][c] * inv_count,
-                }
-            })
-            .collect();
-        let dx = cpu::normalize::input_gradient(x, dy, &terms, area);
+        let of_channels = self.forward.channels(cpu::values(gamma, lg, self.name())?)?;
+        let [of_gamma, of_beta] = [0, 1].map(|row| self.sums.get(row)?.to_vec1::<f64>());
+        let sums: Vec<_> = of_gamma?.into_iter().zip(of_beta?).collect();
+        let count = if self.forward.training { (x.len() / channels) as f64 } else { f64::INFINITY };
+        let dx = cpu::normalize::input_gradient(x, dy, &of_channels, &sums, count, area);
         Ok((CpuStorage::F32(dx), lx.shape().clone()))
     }
 }

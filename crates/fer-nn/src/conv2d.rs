@@ -65,9 +65,12 @@ impl Conv2d {
     /// A convolution with these weights.
     ///
     /// # Errors
-    /// When the weight is not 4-D, the bias is not one value an output channel, or the stride is 0.
+    /// When the weight is not 4-D or is empty, the bias is not one value an output channel, or the stride is 0.
     pub fn new(weight: Tensor, bias: Tensor, config: Conv2dConfig) -> Result<Self> {
         let out_channels = weight.dims4()?.0;
+        if weight.elem_count() == 0 {
+            bail!("conv2d: the weight is empty: {:?}", weight.dims())
+        }
         if bias.dims() != [out_channels] {
             bail!("conv2d: the bias must have shape ({out_channels}), got {:?}", bias.dims())
         }
@@ -105,14 +108,15 @@ impl Conv2d {
             out_height,
             out_width,
         };
-        xs.contiguous()?.apply_op3(&self.weight, &self.bias, Forward { shape, activation })
+        let (weight, bias) = (self.weight.contiguous()?, self.bias.contiguous()?);
+        xs.contiguous()?.apply_op3(&weight, &bias, Forward { shape, activation })
     }
 }
 
 /// Makes a convolution with a square kernel: weight he_normal, bias zero.
 ///
 /// # Errors
-/// When the builder holds other shapes under these names, or the stride is 0.
+/// When a size or the stride is 0, or the builder holds other shapes under these names.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -40,7 +40,8 @@ impl Dense {
             bail!("dense: expected (batch, {expected}), got {:?}", xs.dims())
         }
         let shape = DenseShape { batch, inputs, outputs };
-        xs.contiguous()?.apply_op3(&self.weight, &self.bias, Forward { shape, activation: self.activation })
+        let (weight, bias) = (self.weight.contiguous()?, self.bias.contiguous()?);
+        xs.contiguous()?.apply_op3(&weight, &bias, Forward { shape, activation: self.activation })
     }
 }
 

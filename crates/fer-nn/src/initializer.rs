@@ -15,7 +15,7 @@ pub const ZEROS: Init = Init::Const(0.0);
 pub const ONES: Init = Init::Const(1.0);
 
 /// The standard deviation of a standard normal distribution truncated to ±2.
-const TRUNCATED_STD: f64 = 0.879_625_661_034_239_78;
+const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
 
 /// Normal of standard deviation √(2/fan_in), truncated to ±2 standard deviations and widened to make up for it:
 /// Keras' `he_normal` (He, Zhang, Ren and Sun 2015).

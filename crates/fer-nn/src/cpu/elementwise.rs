@@ -33,7 +33,11 @@ fn exp_m1_of_negative(x: f32) -> f32 {
 pub(crate) fn add_bias_and_activate(values: &mut [f32], bias: f32, activation: Activation) {
     vectorized(|| match activation {
         Activation::Linear => values.iter_mut().for_each(|v| *v += bias),
-        Activation::Relu => values.iter_mut().for_each(|v| *v = (*v + bias).max(0.0)),
+        // Unlike `max`, this keeps NaN.
+        Activation::Relu => values.iter_mut().for_each(|v| {
+            let x = *v + bias;
+            *v = if x < 0.0 { 0.0 } else { x };
+        }),
         Activation::Elu => values.iter_mut().for_each(|v| {
             let x = *v + bias;
             let below = exp_m1_of_negative(x);

@@ -1,4 +1,7 @@
 //! Batch normalisation over `(batch, channels, area)`.
+//!
+//! Values are measured from a centre, the mean rounded to f32, and what the rounding left goes into the constant
+//! terms: a mean far from zero costs no precision.
 
 use rayon::prelude::*;
 
@@ -7,16 +10,16 @@ use super::vectorized;
 
 /// The mean and the biased variance of every channel.
 ///
-/// Each plane is measured around its own mean and the planes are joined in f64 (Chan, Golub and LeVeque 1979),
-/// so a mean far from zero costs no precision.
+/// Each plane is measured around its own mean and the planes are joined in f64 (Chan, Golub and LeVeque 1979).
 pub(crate) fn batch_statistics(x: &[f32], channels: usize, area: usize) -> (Vec<f64>, Vec<f64>) {
     let planes: Vec<(f64, f64)> = x
         .par_chunks(area)
         .map(|plane| {
-            let mean = sum(plane) / area as f64;
+            let first = plane[0];
+            let mean = f64::from(first) + sum_of(plane, plane, |v, _| v - first) / area as f64;
             let center = mean as f32;
             let squares = sum_of(plane, plane, |v, _| (v - center) * (v - center));
-            (mean, squares)
+            (mean, squares - area as f64 * (mean - f64::from(center)).powi(2))
         })
         .collect();
     let batch = planes.len() / channels;
@@ -25,65 +28,88 @@ pub(crate) fn batch_statistics(x: &[f32], channels: usize, area: usize) -> (Vec<
             let of_channel = || planes[c..].iter().step_by(channels);
             let mean = of_channel().map(|(mean, _)| mean).sum::<f64>() / batch as f64;
             let squares: f64 = of_channel().map(|(m, s)| s + area as f64 * (m - mean) * (m - mean)).sum();
-            (mean, squares / (batch * area) as f64)
+            // Rounding may leave a little less than nothing.
+            (mean, squares.max(0.0) / (batch * area) as f64)
         })
         .unzip()
 }
 
-/// `y = x·scale + shift`, channel by channel.
-pub(crate) fn scale_and_shift(x: &[f32], scale: &[f32], shift: &[f32], area: usize) -> Vec<f32> {
+/// What one channel is normalised by: x̂ = (x − mean)·inv_std.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Channel {
+    pub mean: f64,
+    pub inv_std: f64,
+    pub gamma: f64,
+}
+
+impl Channel {
+    fn center(&self) -> f32 {
+        self.mean as f32
+    }
+
+    /// What the centre leaves of the mean.
+    fn rest(&self) -> f64 {
+        self.mean - f64::from(self.center())
+    }
+}
+
+/// `y = x̂·gamma + beta`, channel by channel.
+pub(crate) fn forward(x: &[f32], channels: &[Channel], beta: &[f32], area: usize) -> Vec<f32> {
     let mut y = vec![0.0; x.len()];
     y.par_chunks_mut(area).zip(x.par_chunks(area)).enumerate().for_each(|(plane, (y, x))| {
-        let c = plane % scale.len();
-        let (scale, shift) = (scale[c], shift[c]);
-        vectorized(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = x * scale + shift));
+        let c = plane % channels.len();
+        let (center, scale) = (channels[c].center(), channels[c].gamma * channels[c].inv_std);
+        let shift = (f64::from(beta[c]) - channels[c].rest() * scale) as f32;
+        let scale = scale as f32;
+        vectorized(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - center) * scale + shift));
     });
     y
 }
 
-/// For every channel Σ dy·(x − mean)·`inv_std`, the gradient of gamma, and Σ dy, the gradient of beta; one
-/// after the other, `2·channels` values.
-pub(crate) fn gradient_sums(x: &[f32], dy: &[f32], mean: &[f32], inv_std: &[f32], area: usize) -> Vec<f32> {
-    let channels = mean.len();
+/// For every channel (Σ dy·x̂, Σ dy): the gradients of gamma and of beta.
+pub(crate) fn gradient_sums(x: &[f32], dy: &[f32], channels: &[Channel], area: usize) -> Vec<(f64, f64)> {
     let planes: Vec<(f64, f64)> = x
         .par_chunks(area)
         .zip(dy.par_chunks(area))
         .enumerate()
         .map(|(plane, (x, dy))| {
-            let mean = mean[plane % channels];
-            (sum_of(x, dy, |x, dy| dy * (x - mean)), sum(dy))
+            let center = channels[plane % channels.len()].center();
+            (sum_of(x, dy, |x, dy| dy * (x - center)), sum(dy))
         })
         .collect();
-    let mut sums = vec![0.0_f64; 2 * channels];
-    for (plane, (products, gradients)) in planes.iter().enumerate() {
-        let c = plane % channels;
-        sums[c] += products * f64::from(inv_std[c]);
-        sums[channels + c] += gradients;
-    }
-    sums.iter().map(|&s| s as f32).collect()
+    let of_channel = |(c, channel): (usize, &Channel)| {
+        let of_channel = planes[c..].iter().step_by(channels.len());
+        let (products, gradients) = of_channel.fold((0.0, 0.0), |sums, p| (sums.0 + p.0, sums.1 + p.1));
+        ((products - channel.rest() * gradients) * channel.inv_std, gradients)
+    };
+    channels.iter().enumerate().map(of_channel).collect()
 }
 
-/// The gradient of the input: `dx = scale·dy + slope·(x − mean) + constant`, channel by channel.
-pub(crate) fn input_gradient(x: &[f32], dy: &[f32], terms: &[InputGradient], area: usize) -> Vec<f32> {
+/// The gradient of the input, `gamma·inv_std·(dy − (Σdy + x̂·Σ(dy·x̂))/count)`, channel by channel; `sums` are
+/// those of [`gradient_sums`]. An infinite `count` leaves the sums out.
+pub(crate) fn input_gradient(
+    x: &[f32],
+    dy: &[f32],
+    channels: &[Channel],
+    sums: &[(f64, f64)],
+    count: f64,
+    area: usize,
+) -> Vec<f32> {
     let mut dx = vec![0.0; x.len()];
     (dx.par_chunks_mut(area), x.par_chunks(area), dy.par_chunks(area)).into_par_iter().enumerate().for_each(
         |(plane, (dx, x, dy))| {
-            let InputGradient { scale, slope, mean, constant } = terms[plane % terms.len()];
+            let c = plane % channels.len();
+            let channel = &channels[c];
+            let scale = channel.gamma * channel.inv_std;
+            let slope = -scale * channel.inv_std * sums[c].0 / count;
+            let constant = (-scale * sums[c].1 / count - slope * channel.rest()) as f32;
+            let (center, scale, slope) = (channel.center(), scale as f32, slope as f32);
             vectorized(|| {
                 for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-                    *dx = scale * dy + slope * (x - mean) + constant;
+                    *dx = scale * dy + slope * (x - center) + constant;
                 }
             });
         },
     );
     dx
-}
-
-/// The terms of [`input_gradient`] for one channel.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct InputGradient {
-    pub scale: f32,
-    pub slope: f32,
-    pub mean: f32,
-    pub constant: f32,
 }

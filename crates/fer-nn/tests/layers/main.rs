@@ -1,0 +1,12 @@
+//! Every layer against its definition in f64 (`reference.rs`), forward and backward, over random shapes.
+//!
+//! The references' own gradients are checked against finite differences.
+
+mod batch_norm;
+mod compare;
+mod conv2d;
+mod dense;
+mod dropout;
+mod max_pool2d;
+mod reference;
+mod threads;
