@@ -110,8 +110,8 @@ fn density(values: &[f64]) -> Vec<(f64, f64)> {
     let mean = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
     let bandwidth = variance.sqrt() * count.powf(-0.2);
-    // Also false for the NaN of a single value.
-    if !(bandwidth > lowest.abs().max(highest.abs()) * 1e-9) {
+    // The bandwidth of a single value is NaN.
+    if bandwidth.is_nan() || bandwidth <= lowest.abs().max(highest.abs()) * 1e-9 {
         return Vec::new();
     }
     let (start, end) = (lowest - 2.0 * bandwidth, highest + 2.0 * bandwidth);

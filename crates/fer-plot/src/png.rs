@@ -13,9 +13,17 @@ use tiny_skia::{
 
 use crate::{Error, Figure, Result, figure::Shape};
 
+/// Half a gigabyte while it is drawn.
+const MOST_PIXELS: u64 = 1 << 27;
+
 pub(crate) fn picture(figure: &Figure) -> Result<Vec<u8>> {
-    let (width, height) = (figure.width() * Figure::PNG_SCALE, figure.height() * Figure::PNG_SCALE);
-    let mut canvas = Pixmap::new(width, height).ok_or(Error::Size { width, height })?;
+    let [width, height] =
+        [figure.width(), figure.height()].map(|side| side.saturating_mul(Figure::PNG_SCALE));
+    let too_large = || Error::Size { width, height };
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(too_large());
+    }
+    let mut canvas = Pixmap::new(width, height).ok_or_else(too_large)?;
     canvas.fill(Color::WHITE);
     let scale = Figure::PNG_SCALE as f32;
     let zoom = Transform::from_scale(scale, scale);
@@ -80,4 +88,16 @@ fn encode(bytes: &[u8], (width, height): (u32, u32), color: ExtendedColorType) -
     PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive)
         .write_image(bytes, width, height, color)?;
     Ok(png)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_larger_than_memory_is_an_error() {
+        for side in [1e5, f32::MAX] {
+            assert!(matches!(Figure::new(side, side).to_png(), Err(Error::Size { .. })));
+        }
+    }
 }

@@ -46,7 +46,7 @@ pub(crate) fn blues(part: f64) -> RGBColor {
 pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
     digits.char_indices().fold(String::new(), |mut text, (index, digit)| {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
