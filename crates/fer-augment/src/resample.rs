@@ -30,7 +30,7 @@ pub(crate) fn resample(image: &mut [f32], width: usize, affine: &Affine, config:
                 FillMode::Nearest => 0..width,
                 _ => source.inside(affine, row),
             };
-            source.blend(affine.at(row, 0), run.clone(), &mut line[run.clone()]);
+            source.blend(affine.at(row, 0), run.start, &mut line[run.clone()]);
             for column in (0..run.start).chain(run.end..width) {
                 line[column] = source.sample(affine.at(row, column), config);
             }
@@ -59,6 +59,12 @@ struct Source {
 struct Steps {
     whole: Vec<f32>,
     part: Vec<f32>,
+}
+
+impl Steps {
+    fn from(&self, start: usize, n: usize) -> (&[f32], &[f32]) {
+        (&self.whole[start..][..n], &self.part[start..][..n])
+    }
 }
 
 /// `f32` holds every whole number up to here, and the kernel computes indices in it.
@@ -133,12 +139,12 @@ impl Source {
         }
     }
 
-    /// The pixels of `columns` of the row whose column 0 is read at `start`, clamped to the image.
-    fn blend(&mut self, start: [f64; 2], columns: Range<usize>, out: &mut [f32]) {
+    /// The pixels from column `first` on of the row whose column 0 is read at `start`, clamped to the image.
+    fn blend(&mut self, start: [f64; 2], first: usize, out: &mut [f32]) {
         let n = out.len();
-        let [down, across] = &self.steps;
-        let (down_whole, down_part) = (&down.whole[columns.clone()], &down.part[columns.clone()]);
-        let (across_whole, across_part) = (&across.whole[columns.clone()], &across.part[columns]);
+        let [rows, columns] = &self.steps;
+        let (row_whole, row_part) = rows.from(first, n);
+        let (column_whole, column_part) = columns.from(first, n);
         let [down, across] = &mut self.weight;
         let (index, down, across) = (&mut self.index[..n], &mut down[..n], &mut across[..n]);
         let blended = &mut self.blended[..n];
@@ -147,19 +153,19 @@ impl Source {
         let (bottom, right) = ((self.height - 1) as f32, (self.width - 1) as f32);
         let stride = (self.width + 2) as f32;
         for k in 0..n {
-            let (row, weight) = place(start_row, (down_whole[k], down_part[k]), bottom);
+            let (row, weight) = place(start_row, (row_whole[k], row_part[k]), bottom);
             down[k] = weight;
-            let (column, weight) = place(start_column, (across_whole[k], across_part[k]), right);
+            let (column, weight) = place(start_column, (column_whole[k], column_part[k]), right);
             across[k] = weight;
             // Adding 2²³ leaves a whole number in the low bits: a conversion that every machine does in lanes.
             let exact = (row + 1.0) * stride + (column + 1.0) + EXACT as f32;
             index[k] = exact.to_bits() & 0x7f_ffff;
         }
-        for k in 0..n {
-            let at = index[k] as usize;
-            if let Some(&[left, right]) = self.pairs.get(at..at + 2).and_then(|pairs| pairs.first_chunk()) {
-                blended[k] = [0, 1].map(|side| lerp(left[side], right[side], across[k]));
-            }
+        for ((blended, &at), &weight) in blended.iter_mut().zip(&*index).zip(&*across) {
+            let at = at as usize;
+            let Some(pairs) = self.pairs.get(at..at + 2) else { continue };
+            let (left, right) = (pairs[0], pairs[1]);
+            *blended = [lerp(left[0], right[0], weight), lerp(left[1], right[1], weight)];
         }
         for k in 0..n {
             out[k] = lerp(blended[k][0], blended[k][1], down[k]);
@@ -172,17 +178,16 @@ impl Source {
         let (Some(row), Some(column)) = (mode.map(row, height), mode.map(column, width)) else {
             return config.cval;
         };
-        let (top, left) = (row.floor(), column.floor());
+        let (top, left) = (floor(row), floor(column));
         let (down, across) = (row - top, column - left);
-        let pixel = |row: f64, column: f64| {
-            let row = (row as usize).min(height - 1) + 1;
-            let column = (column as usize).min(width - 1) + 1;
-            f64::from(self.pairs[row * (width + 2) + column][0])
-        };
-        let blend = pixel(top, left) * (1.0 - down) * (1.0 - across)
-            + pixel(top, left + 1.0) * (1.0 - down) * across
-            + pixel(top + 1.0, left) * down * (1.0 - across)
-            + pixel(top + 1.0, left + 1.0) * down * across;
+        let rows = [top, top + 1.0].map(|row| (row as usize).min(height - 1) + 1);
+        let columns = [left, left + 1.0].map(|column| (column as usize).min(width - 1) + 1);
+        let pixel =
+            |below: usize, right: usize| f64::from(self.pairs[rows[below] * (width + 2) + columns[right]][0]);
+        let blend = pixel(0, 0) * (1.0 - down) * (1.0 - across)
+            + pixel(0, 1) * (1.0 - down) * across
+            + pixel(1, 0) * down * (1.0 - across)
+            + pixel(1, 1) * down * across;
         blend as f32
     }
 }
@@ -199,7 +204,16 @@ fn split(distance: f64) -> (f32, f32) {
 fn place(start: (f32, f32), step: (f32, f32), last: f32) -> (f32, f32) {
     let part = start.1 + step.1;
     let carry = if part >= 1.0 { 1.0 } else { 0.0 };
-    ((start.0 + step.0 + carry).max(-1.0).min(last), part - carry)
+    let whole = start.0 + step.0 + carry;
+    // Plain comparisons are one instruction each; `clamp`, `min` and `max` look out for NaN.
+    let whole = if whole > -1.0 { whole } else { -1.0 };
+    (if whole < last { whole } else { last }, part - carry)
+}
+
+/// `f64::floor` without the call that it is on machines before SSE 4.1; saturates at the bounds of `i64`.
+fn floor(place: f64) -> f64 {
+    let whole = place as i64 as f64;
+    if whole > place { whole - 1.0 } else { whole }
 }
 
 #[inline(always)]
@@ -221,8 +235,9 @@ impl FillMode {
             Self::Nearest => Some(place.max(0.0).min(last)),
             _ if len == 1 => Some(0.0),
             Self::Reflect => {
+                // The far side of the image is its mirror, half a pixel beyond the last.
                 let period = 2.0 * len as f64;
-                let within = place.rem_euclid(period);
+                let within = place - period * floor(place / period);
                 Some(if within < len as f64 { within } else { period - within - 1.0 })
             }
             Self::Wrap if place < 0.0 => Some(place + last * ((-place / last).trunc() + 1.0)),
