@@ -6,9 +6,12 @@
 pub(crate) mod conv2d;
 pub(crate) mod dense;
 pub(crate) mod elementwise;
+mod im2col;
 pub(crate) mod matmul;
 pub(crate) mod normalize;
 pub(crate) mod pool;
+mod scratch;
+mod winograd;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, Layout, Result, bail};
