@@ -82,6 +82,11 @@ fn append(
             file.insert(OpenOptions::new().append(true).create_new(true).open(folder.join(name))?)
         }
     };
+    record(&mut records, &scalars_event(now.as_secs_f64(), epoch, scalars));
+    Ok(file.write_all(&records)?)
+}
+
+fn scalars_event(wall_time: f64, epoch: usize, scalars: &[(&str, Option<f64>)]) -> Vec<u8> {
     let mut summary = Vec::new();
     for (tag, value) in scalars {
         let Some(value) = value else { continue };
@@ -91,10 +96,9 @@ fn append(
         scalar.extend((*value as f32).to_le_bytes());
         field_bytes(&mut summary, 1, &scalar);
     }
-    let mut scalars = event(now.as_secs_f64(), epoch);
-    field_bytes(&mut scalars, 5, &summary);
-    record(&mut records, &scalars);
-    Ok(file.write_all(&records)?)
+    let mut event = event(wall_time, epoch);
+    field_bytes(&mut event, 5, &summary);
+    event
 }
 
 /// The fields that every event has: the time in seconds since 1970, and the step.
@@ -161,10 +165,16 @@ mod tests {
         [3, 0, 0, 0, 0, 0, 0, 0, 176, 153, 73, 14, 102, 101, 114, 159, 160, 114, 80];
 
     #[test]
-    fn numbers_are_protobufs_varints() {
-        let mut message = Vec::new();
-        varint(&mut message, 300);
-        varint(&mut message, 1);
-        assert_eq!(message, [0xac, 0x02, 0x01]);
+    fn an_event_is_the_protobuf_of_tensorboard() {
+        // event_pb2.Event(wall_time=1.5, step=300, summary=summary_pb2.Summary(value=[
+        //     summary_pb2.Summary.Value(tag="a", simple_value=0.5),
+        //     summary_pb2.Summary.Value(tag="b", simple_value=0.25)])).SerializeToString(), of tensorboard 2.21.0
+        let event = scalars_event(1.5, 300, &[("a", Some(0.5)), ("none", None), ("b", Some(0.25))]);
+        assert_eq!(event, EVENT);
     }
+
+    const EVENT: [u8; 34] = [
+        9, 0, 0, 0, 0, 0, 0, 248, 63, 16, 172, 2, 42, 20, 10, 8, 10, 1, 97, 21, 0, 0, 0, 63, 10, 8, 10, 1,
+        98, 21, 0, 0, 128, 62,
+    ];
 }
