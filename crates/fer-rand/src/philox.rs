@@ -46,20 +46,35 @@ impl Stream {
     /// The four words of block `index`, without those before it.
     #[inline]
     pub fn block(self, index: u32) -> [u32; 4] {
-        let mut counter = [index, self.item, self.epoch, self.purpose.0];
+        self.blocks::<1>(index).map(|[word]| word)
+    }
+
+    /// The words of the `N` blocks from `first` on: `blocks[word][block]`. The loops run along the blocks, so that
+    /// they become vector instructions where it is inlined.
+    ///
+    /// ```
+    /// use fer_rand::{Purpose, Stream};
+    /// let stream = Stream { seed: 1, purpose: Purpose::named("mask"), epoch: 0, item: 0 };
+    /// assert_eq!(stream.blocks::<8>(100).map(|word| word[3]), stream.block(103));
+    /// ```
+    #[inline(always)]
+    pub fn blocks<const N: usize>(self, first: u32) -> [[u32; N]; 4] {
+        let mut index = [0; N];
+        (0..).zip(&mut index).for_each(|(i, index)| *index = first.wrapping_add(i));
+        let [mut a, mut b, mut c, mut d] = [index, [self.item; N], [self.epoch; N], [self.purpose.0; N]];
         let mut key = [self.seed as u32, (self.seed >> 32) as u32];
         for _ in 0..10 {
-            let low = u64::from(counter[0]) * 0xD251_1F53;
-            let high = u64::from(counter[2]) * 0xCD9E_8D57;
-            counter = [
-                (high >> 32) as u32 ^ counter[1] ^ key[0],
-                high as u32,
-                (low >> 32) as u32 ^ counter[3] ^ key[1],
-                low as u32,
-            ];
+            for i in 0..N {
+                let low = u64::from(a[i]) * 0xD251_1F53;
+                let high = u64::from(c[i]) * 0xCD9E_8D57;
+                a[i] = (high >> 32) as u32 ^ b[i] ^ key[0];
+                b[i] = high as u32;
+                c[i] = (low >> 32) as u32 ^ d[i] ^ key[1];
+                d[i] = low as u32;
+            }
             key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
         }
-        counter
+        [a, b, c, d]
     }
 
     /// A generator that reads the stream from its beginning.
