@@ -201,8 +201,7 @@ fn batch_norm_trains_as_both_generations_of_keras() {
         let norm = batch_norm(channels, config, builder(&names)).unwrap();
         for (n, step) in case.steps.iter().enumerate() {
             let what = format!("{} {:?} step {n}", case.generation, case.shape);
-            let x =
-                drawn(&[&[step.batch], &case.shape[..]].concat(), 10 + n as i64, |v| v + case.offset);
+            let x = drawn(&[&[step.batch], &case.shape[..]].concat(), 10 + n as i64, |v| v + case.offset);
             let mode = if step.training { Mode::Train(Step::default()) } else { Mode::Eval };
             let y = norm.forward(&x, mode).unwrap();
             assert_close(&what, &y, &step.y, 0.0);
@@ -232,8 +231,7 @@ fn the_loss_and_its_gradient_are_keras() {
     for case in golden().cross_entropy {
         let logits = drawn(&[case.samples, case.classes], 4, |v| v * case.scale);
         let labels = Tensor::new(&case.labels[..], &Device::Cpu).unwrap();
-        let config =
-            LossConfig { label_smoothing: case.label_smoothing, class_weights: case.class_weights };
+        let config = LossConfig { label_smoothing: case.label_smoothing, class_weights: case.class_weights };
         let loss = cross_entropy(&logits, &labels, &config).unwrap();
         assert_close("loss", &loss, &[case.loss], 0.0);
         let gradients = loss.backward().unwrap();
