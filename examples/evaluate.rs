@@ -175,9 +175,12 @@ fn read_predictions(path: &Path) -> Result<(Vec<String>, Vec<String>), Failure> 
                 Some(value) => values.push(value.to_owned()),
                 None => {
                     let line = record.position().map_or(0, |position| position.line());
-                    return Err(
-                        format!("{}: line {line}: no value for '{}'", path.display(), &header[column]).into()
-                    );
+                    return Err(format!(
+                        "{}: line {line}: no value for '{}'",
+                        path.display(),
+                        &header[column]
+                    )
+                    .into());
                 }
             }
         }

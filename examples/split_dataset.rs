@@ -48,7 +48,8 @@ fn run(args: &Args) -> Result<(), Failure> {
         Some(labels) => all.select(labels)?,
         None => all,
     };
-    let split = Split::stratified(args.test_size).seed(args.seed).stratify(args.stratify.parse::<Stratify>()?);
+    let split =
+        Split::stratified(args.test_size).seed(args.seed).stratify(args.stratify.parse::<Stratify>()?);
     let subsets = data.split(split)?;
     subsets.write_csv(&args.out)?;
     for (name, subset) in [("train", &subsets.train), ("valid", &subsets.valid)] {

@@ -59,7 +59,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         (folder, record.settings.resumed(args)?, Some(record.source))
     } else {
         let settings = Settings::of(args)?;
-        (RunFolder::create(&args.out, args.overwrite)?, settings, None)
+        (RunFolder::new(&args.out, args.overwrite)?, settings, None)
     };
 
     let faces = data::read(&settings)?;
@@ -78,6 +78,9 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         result: None,
         settings,
     };
+    if !args.resume {
+        folder.clear()?;
+    }
     folder.write_record(&record)?;
     faces.subsets.write_csv(folder.join("split.csv"))?;
 

@@ -66,26 +66,31 @@ pub struct RunResult {
 }
 
 impl RunFolder {
-    /// A new run's folder. One that holds a run is refused, or emptied of it with `overwrite`.
-    pub fn create(path: &Path, overwrite: bool) -> Result<Self, Failure> {
+    /// The folder of a new run. One that holds a run is refused unless that may be overwritten.
+    pub fn new(path: &Path, overwrite: bool) -> Result<Self, Failure> {
         let folder = Self(path.to_owned());
-        let held: Vec<PathBuf> =
-            CONTENTS.iter().map(|name| folder.join(name)).filter(|path| path.exists()).collect();
-        if !held.is_empty() && !overwrite {
-            return Err(format!(
-                "{} already holds a run; --resume goes on with it, --overwrite deletes it, --out names another \
-                 folder",
-                path.display(),
-            )
-            .into());
+        if overwrite || folder.held().next().is_none() {
+            return Ok(folder);
         }
-        for old in held {
+        Err(format!(
+            "{} already holds a run; --resume goes on with it, --overwrite deletes it, --out names another folder",
+            path.display(),
+        )
+        .into())
+    }
+
+    /// Makes the folder, without what an earlier run left in it.
+    pub fn clear(&self) -> Result<(), Failure> {
+        for old in self.held() {
             let removed = if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
             removed.map_err(|e| format!("{}: {e}", old.display()))?;
         }
-        let checkpoint = folder.join("checkpoint");
-        fs::create_dir_all(&checkpoint).map_err(|e| format!("{}: {e}", checkpoint.display()))?;
-        Ok(folder)
+        let checkpoint = self.join("checkpoint");
+        Ok(fs::create_dir_all(&checkpoint).map_err(|e| format!("{}: {e}", checkpoint.display()))?)
+    }
+
+    fn held(&self) -> impl Iterator<Item = PathBuf> {
+        CONTENTS.iter().map(|name| self.join(name)).filter(|path| path.exists())
     }
 
     /// The folder of a run to go on with, and its record.
