@@ -34,7 +34,11 @@ impl Usage {
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.pad(match self {
+            Self::Training => "Training",
+            Self::PublicTest => "PublicTest",
+            Self::PrivateTest => "PrivateTest",
+        })
     }
 }
 
