@@ -16,6 +16,7 @@
 //! Tiles are transformed with channels innermost, in groups of sixteen, and worked on in blocks whose transformed
 //! inputs and products stay in cache.
 
+mod lanes;
 mod tiles;
 mod transform;
 mod weight_gradient;
@@ -25,8 +26,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use self::lanes::{Deinterleave, GROUP};
 use self::tiles::{Grid, Planes, expand_work, padded};
-use self::transform::{Contract, Evaluate, Expand, GROUP, Input, Interpolate, Map};
+use self::transform::{Contract, Evaluate, Expand, Input, Interpolate, Map};
 use super::conv2d::ConvShape;
 use super::elementwise::add_bias_and_activate;
 use super::matmul::{Mat, matmul};
@@ -36,8 +38,8 @@ use crate::Activation;
 /// Rows and columns of outputs in a tile.
 const TILE: usize = 4;
 
-/// The transformed inputs and products of a block take about this many values.
-const BLOCK_VALUES: usize = 196_608;
+/// The transformed inputs and products of a block take at most about this many values: 1 MB, a core's L2 cache.
+const BLOCK_VALUES: usize = 262_144;
 
 /// Work is split into at least this many tasks where there are as many rows of tiles or groups of channels.
 const MIN_TASKS: usize = 8;
@@ -273,7 +275,16 @@ fn convolve<const R: usize, const N: usize>(
             with_scratch(N * N * (x_stride + y_stride) + work, |scratch| {
                 let (inputs, scratch) = scratch.split_at_mut(N * N * x_stride);
                 let (products, work) = scratch.split_at_mut(N * N * y_stride);
-                x.expand::<Input, N, N>(grid, block.rows.clone(), origin, inputs, x_stride, work);
+                x.expand::<Input, N, N>(
+                    grid,
+                    block.rows.clone(),
+                    0..x.channels,
+                    origin,
+                    inputs,
+                    x_stride,
+                    in_padded,
+                    work,
+                );
                 for position in 0..N * N {
                     let weights = &weights[position * kernel.in_channels * out_padded..];
                     let weights = &weights[block.channels.start..];
@@ -295,7 +306,7 @@ fn convolve<const R: usize, const N: usize>(
 impl Block<'_> {
     /// Aᵀ M A of the products, bias and activation.
     fn finish<const N: usize>(
-        self,
+        mut self,
         grid: Grid,
         width: usize,
         products: &[f32],
@@ -307,9 +318,9 @@ impl Block<'_> {
     {
         let tile_stride = padded(self.channels.len());
         let strip_width = TILE * grid.columns;
-        let mut planes = self.planes.into_iter();
+        let mut planes = &mut self.planes[..];
         let mut tiles = 0;
-        for (_, rows) in grid.images(self.rows) {
+        for (_, rows) in grid.images(self.rows.clone()) {
             for first in self.channels.clone().step_by(GROUP) {
                 for row in 0..rows.len() {
                     let at = (tiles + row * grid.columns) * tile_stride + first - self.channels.start;
@@ -322,18 +333,14 @@ impl Block<'_> {
                         out: &mut strip[row * TILE * strip_width * GROUP..],
                     });
                 }
-                let group = first..self.channels.end.min(first + GROUP);
-                for (lane, (channel, plane)) in group.zip(planes.by_ref()).enumerate() {
-                    for (out, strip) in
-                        plane.chunks_exact_mut(width).zip(strip.chunks_exact(strip_width * GROUP))
-                    {
-                        let strip = strip.as_chunks::<GROUP>().0;
-                        out.iter_mut().zip(strip).for_each(|(out, values)| *out = values[lane]);
-                    }
-                    if let Some((bias, activation)) = epilogue {
-                        add_bias_and_activate(plane, bias[channel], activation);
+                let (group, rest) = planes.split_at_mut(GROUP.min(self.channels.end - first));
+                pulp::Arch::new().dispatch(Deinterleave { strip, strip_width, planes: group, width });
+                if let Some((bias, activation)) = epilogue {
+                    for (plane, &bias) in group.iter_mut().zip(&bias[first..]) {
+                        add_bias_and_activate(plane, bias, activation);
                     }
                 }
+                planes = rest;
             }
             tiles += rows.len() * grid.columns;
         }

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::TILE;
-use super::transform::{Expand, GROUP, Map};
-use crate::cpu::vectorized;
+use super::lanes::{GROUP, Interleave};
+use super::transform::{Expand, Map};
 
 /// A batch of images, `(batch, channels, height, width)`.
 #[derive(Clone, Copy)]
@@ -47,8 +47,7 @@ pub(super) fn padded(channels: usize) -> usize {
 impl Planes<'_> {
     /// Copies rows and columns from `(top, left)` on, zeros where they lie outside, for the channels of a group:
     /// `(out.len() / width / GROUP, width, GROUP)`.
-    fn gather(&self, image: usize, group: usize, top: isize, left: isize, width: usize, out: &mut [f32]) {
-        let first = group * GROUP;
+    fn gather(&self, image: usize, first: usize, top: isize, left: isize, width: usize, out: &mut [f32]) {
         let channels = GROUP.min(self.channels - first);
         let plane = self.height * self.width;
         let data = &self.data[(image * self.channels + first) * plane..][..channels * plane];
@@ -67,7 +66,8 @@ impl Planes<'_> {
             out[..begin * GROUP].fill(0.0);
             out[end * GROUP..].fill(0.0);
             let rows = &data[y as usize * self.width + source..];
-            interleave(rows, plane, channels, &mut out[begin * GROUP..end * GROUP]);
+            let out = &mut out[begin * GROUP..end * GROUP];
+            pulp::Arch::new().dispatch(Interleave { rows, stride: plane, channels, out });
         }
     }
 
@@ -79,21 +79,22 @@ impl Planes<'_> {
         &self,
         grid: Grid,
         rows: Range<usize>,
+        channels: Range<usize>,
         origin: (isize, isize),
         out: &mut [f32],
         position_stride: usize,
+        tile_stride: usize,
         work: &mut [f32],
     ) {
         let width = TILE * (grid.columns - 1) + L;
-        let tile_stride = padded(self.channels);
         let (columns, strip) = work.split_at_mut(N * width * GROUP);
         let mut tiles = 0;
         for (image, rows) in grid.images(rows) {
             let height = TILE * (rows.len() - 1) + L;
             let strip = &mut strip[..height * width * GROUP];
             let top = (rows.start * TILE) as isize + origin.0;
-            for group in 0..self.channels.div_ceil(GROUP) {
-                self.gather(image, group, top, origin.1, width, strip);
+            for first in channels.clone().step_by(GROUP) {
+                self.gather(image, first, top, origin.1, width, strip);
                 for row in 0..rows.len() {
                     pulp::Arch::new().dispatch(Expand::<T, L, N> {
                         map: PhantomData,
@@ -101,7 +102,7 @@ impl Planes<'_> {
                         width,
                         tiles: grid.columns,
                         columns,
-                        out: &mut out[(tiles + row * grid.columns) * tile_stride + group * GROUP..],
+                        out: &mut out[(tiles + row * grid.columns) * tile_stride + first - channels.start..],
                         position_stride,
                         tile_stride,
                     });
@@ -116,35 +117,4 @@ impl Planes<'_> {
 pub(super) fn expand_work<const L: usize, const N: usize>(grid: Grid, rows: usize) -> usize {
     let width = TILE * (grid.columns - 1) + L;
     (N + TILE * (rows - 1) + L) * width * GROUP
-}
-
-/// `out[column·GROUP + channel] = rows[channel·stride + column]`
-#[inline(always)]
-fn interleave(rows: &[f32], stride: usize, channels: usize, out: &mut [f32]) {
-    vectorized(|| {
-        let width = out.len() / GROUP;
-        if channels == GROUP {
-            let (blocks, _) = out.as_chunks_mut::<{ 4 * GROUP }>();
-            for (block, out) in blocks.iter_mut().enumerate() {
-                for channel in (0..GROUP).step_by(4) {
-                    let at = |i: usize| (channel + i) * stride + block * 4;
-                    let rows: [[f32; 4]; 4] = std::array::from_fn(|i| {
-                        let row = &rows[at(i)..at(i) + 4];
-                        [row[0], row[1], row[2], row[3]]
-                    });
-                    for column in 0..4 {
-                        for (i, row) in rows.iter().enumerate() {
-                            out[column * GROUP + channel + i] = row[column];
-                        }
-                    }
-                }
-            }
-        }
-        let first = if channels == GROUP { width / 4 * 4 } else { 0 };
-        for channel in 0..channels {
-            for column in first..width {
-                out[column * GROUP + channel] = rows[channel * stride + column];
-            }
-        }
-    });
 }

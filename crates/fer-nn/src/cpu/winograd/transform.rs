@@ -5,68 +5,10 @@
 //! ±3 …
 
 use std::marker::PhantomData;
-use std::ops::{Add, Sub};
 
-use pulp::{Simd, WithSimd, bytemuck};
+use pulp::{Simd, WithSimd};
 
-/// Channels are worked on in groups of this many, one vector or several.
-pub(super) const GROUP: usize = 16;
-
-/// A vector of channels.
-#[derive(Clone, Copy)]
-pub(super) struct Lanes<S: Simd> {
-    simd: S,
-    values: S::f32s,
-}
-
-impl<S: Simd> Lanes<S> {
-    #[inline(always)]
-    fn zero(simd: S) -> Self {
-        Self { simd, values: simd.splat_f32s(0.0) }
-    }
-
-    #[inline(always)]
-    fn load(simd: S, from: &[f32], at: usize) -> Self {
-        let values = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&from[at..at + S::F32_LANES]));
-        Self { simd, values }
-    }
-
-    #[inline(always)]
-    fn store(self, to: &mut [f32], at: usize) {
-        let to: &mut [u8] = bytemuck::cast_slice_mut(&mut to[at..at + S::F32_LANES]);
-        to.copy_from_slice(bytemuck::bytes_of(&self.values));
-    }
-
-    #[inline(always)]
-    fn times(self, factor: f32) -> Self {
-        Self { values: self.simd.mul_f32s(self.simd.splat_f32s(factor), self.values), ..self }
-    }
-
-    /// `self + factor·other`
-    #[inline(always)]
-    fn plus(self, factor: f32, other: Self) -> Self {
-        let factor = self.simd.splat_f32s(factor);
-        Self { values: self.simd.mul_add_e_f32s(factor, other.values, self.values), ..self }
-    }
-}
-
-impl<S: Simd> Add for Lanes<S> {
-    type Output = Self;
-
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        Self { values: self.simd.add_f32s(self.values, other.values), ..self }
-    }
-}
-
-impl<S: Simd> Sub for Lanes<S> {
-    type Output = Self;
-
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        Self { values: self.simd.sub_f32s(self.values, other.values), ..self }
-    }
-}
+use super::lanes::{GROUP, Lanes};
 
 /// A linear map from `L` to `N` values.
 pub(super) trait Map<const L: usize, const N: usize> {

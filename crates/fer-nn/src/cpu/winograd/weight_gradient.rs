@@ -1,23 +1,26 @@
 //! The gradient of the weight as a minimal filtering, F(r×r, 4×4): the n×n inputs under a tile filtered with the
 //! tile's 4×4 output gradients give r×r products; their sums over all tiles are the gradient.
 //!
-//! The transformed tiles of a chunk are laid out first; then each of the n² positions is one task that adds up
-//! its products, block by block. The sums take the same order on any number of threads, and their sum is
-//! transformed back once.
+//! The tiles are taken a chunk at a time: transformed, a part of the channels a task, then multiplied and added
+//! up, a position a task. So each sum takes the same order on any number of threads. The sums are transformed
+//! back once.
 
 use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
+use super::lanes::GROUP;
 use super::tiles::{Grid, Planes, expand_work, padded};
-use super::transform::{Contract, Evaluate, GROUP, Input, Interpolate, Map};
+use super::transform::{Contract, Evaluate, Input, Interpolate, Map};
 use super::{Mat, TILE, matmul, with_scratch};
 
-/// The transformed tiles of a block take about this many values.
-const BLOCK_VALUES: usize = 262_144;
+/// The transformed tiles of a chunk take about this many values: 4 MB.
+const CHUNK_VALUES: usize = 1_048_576;
 
-/// The transformed tiles of a chunk take about this many values: 16 MB.
-const CHUNK_VALUES: usize = 4_194_304;
+/// Channels of the input and of the gradient that one task transforms and one product takes: small enough for
+/// `gemm` to work on them where they lie, without packing.
+const X_PART: usize = 32;
+const DY_PART: usize = 64;
 
 /// `(out_channels, in_channels, R, R)`, from the input and the output's gradient of `batch` images.
 pub(super) fn weight_gradient<const R: usize, const N: usize>(
@@ -32,38 +35,72 @@ where
     Interpolate: Map<N, R>,
 {
     let grid = Grid::over(dy.height, dy.width);
-    let (x_padded, dy_padded) = (padded(x.channels), padded(dy.channels));
     let rows = batch * grid.rows;
-    let tile_values = N * N * (x_padded + dy_padded);
-    let block_rows = (BLOCK_VALUES / (tile_values * grid.columns)).clamp(1, rows);
-    let block_tiles = block_rows * grid.columns;
-    let (x_stride, dy_stride) = (block_tiles * x_padded + GROUP, block_tiles * dy_padded + GROUP);
-    let block_values = N * N * (x_stride + dy_stride);
-    let chunk_rows = (CHUNK_VALUES / block_values).max(1).min(rows.div_ceil(block_rows)) * block_rows;
-    let sum_values = x.channels * dy_padded;
-    let work = expand_work::<N, N>(grid, block_rows).max(expand_work::<TILE, N>(grid, block_rows));
+    let (x_width, dy_width) = (X_PART.min(padded(x.channels)), DY_PART.min(padded(dy.channels)));
+    let (x_parts, dy_parts) = (x.channels.div_ceil(x_width), dy.channels.div_ceil(dy_width));
+    let tile_values = N * N * (x_parts * x_width + dy_parts * dy_width);
+    let chunk_rows = (CHUNK_VALUES / (tile_values * grid.columns)).clamp(1, rows);
+    let tiles = chunk_rows * grid.columns;
+    let (x_stride, dy_stride) = (tiles * x_width + GROUP, tiles * dy_width + GROUP);
+    let (x_part, dy_part) = (N * N * x_stride, N * N * dy_stride);
+    let sum_stride = padded(dy.channels);
+    let sum_values = x.channels * sum_stride;
+    let work = expand_work::<N, N>(grid, chunk_rows).max(expand_work::<TILE, N>(grid, chunk_rows));
 
-    with_scratch(N * N * sum_values + chunk_rows / block_rows * block_values, |scratch| {
-        let (sums, chunk) = scratch.split_at_mut(N * N * sum_values);
+    with_scratch(N * N * sum_values + x_parts * x_part + dy_parts * dy_part, |scratch| {
+        let (sums, scratch) = scratch.split_at_mut(N * N * sum_values);
+        let (xs, dys) = scratch.split_at_mut(x_parts * x_part);
         for first in (0..rows).step_by(chunk_rows) {
-            let blocks = chunk_rows.min(rows - first).div_ceil(block_rows);
-            let block = |block: usize| first + block * block_rows..rows.min(first + (block + 1) * block_rows);
-            let chunk = &mut chunk[..blocks * block_values];
-            chunk.par_chunks_exact_mut(block_values).enumerate().for_each(|(index, values)| {
-                let (xs, dys) = values.split_at_mut(N * N * x_stride);
-                with_scratch(work, |work| {
-                    x.expand::<Input, N, N>(grid, block(index), origin, xs, x_stride, work);
-                    dy.expand::<Evaluate, TILE, N>(grid, block(index), (0, 0), dys, dy_stride, work);
-                });
-            });
-            let chunk = &*chunk;
+            let chunk = first..rows.min(first + chunk_rows);
+            let tiles = chunk.len() * grid.columns;
+            rayon::join(
+                || {
+                    xs.par_chunks_exact_mut(x_part).enumerate().for_each(|(part, out)| {
+                        let channels = part * x_width..x.channels.min((part + 1) * x_width);
+                        with_scratch(work, |work| {
+                            x.expand::<Input, N, N>(
+                                grid,
+                                chunk.clone(),
+                                channels,
+                                origin,
+                                out,
+                                x_stride,
+                                x_width,
+                                work,
+                            );
+                        });
+                    });
+                },
+                || {
+                    dys.par_chunks_exact_mut(dy_part).enumerate().for_each(|(part, out)| {
+                        let channels = part * dy_width..dy.channels.min((part + 1) * dy_width);
+                        with_scratch(work, |work| {
+                            dy.expand::<Evaluate, TILE, N>(
+                                grid,
+                                chunk.clone(),
+                                channels,
+                                (0, 0),
+                                out,
+                                dy_stride,
+                                dy_width,
+                                work,
+                            );
+                        });
+                    });
+                },
+            );
+            let (xs, dys) = (&*xs, &*dys);
             sums.par_chunks_exact_mut(sum_values).enumerate().for_each(|(position, sum)| {
-                for (index, values) in chunk.chunks_exact(block_values).enumerate() {
-                    let tiles = block(index).len() * grid.columns;
-                    let (xs, dys) = values.split_at(N * N * x_stride);
-                    let xs = Mat::new(&xs[position * x_stride..], tiles, x.channels, x_padded);
-                    let dys = Mat::new(&dys[position * dy_stride..], tiles, dy_padded, dy_padded);
-                    matmul(sum, dy_padded, xs.t(), dys, first + index > 0);
+                for (part, xs) in xs.chunks_exact(x_part).enumerate() {
+                    let c = part * x_width;
+                    let xs = &xs[position * x_stride..];
+                    let xs = Mat::new(xs, tiles, x_width.min(x.channels - c), x_width);
+                    for (part, dys) in dys.chunks_exact(dy_part).enumerate() {
+                        let k = part * dy_width;
+                        let dys = &dys[position * dy_stride..];
+                        let dys = Mat::new(dys, tiles, dy_width.min(sum_stride - k), dy_width);
+                        matmul(&mut sum[c * sum_stride + k..], sum_stride, xs.t(), dys, first > 0);
+                    }
                 }
             });
         }
