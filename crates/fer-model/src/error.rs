@@ -78,6 +78,37 @@ pub enum Error {
         /// The classes of the network.
         classes: usize,
     },
+    /// An HDF5 file is damaged.
+    #[cfg(feature = "keras")]
+    #[error("{name}: {source}")]
+    Hdf5 {
+        /// The file, or what stands for it.
+        name: String,
+        /// What is wrong.
+        source: hdf5_pure::Error,
+    },
+    /// A file is not Keras', or not of the architecture that this crate has.
+    #[cfg(feature = "keras")]
+    #[error("{name}: {message}")]
+    Keras {
+        /// The file, or what stands for it.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A layer of a Keras file is not the one that the architecture has there.
+    #[cfg(feature = "keras")]
+    #[error("{name}: layer '{layer}' has {found}, expected {expected}")]
+    KerasLayer {
+        /// The file, or what stands for it.
+        name: String,
+        /// The layer.
+        layer: String,
+        /// What the layer is or has.
+        found: String,
+        /// What it should be or have.
+        expected: String,
+    },
     /// An image could not be decoded.
     #[error("not a readable image: {0}")]
     Image(#[from] image::ImageError),
@@ -94,5 +125,30 @@ impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
+    }
+
+    #[cfg(feature = "keras")]
+    pub(crate) fn hdf5(name: &str) -> impl Fn(hdf5_pure::Error) -> Self {
+        move |source| Self::Hdf5 { name: name.to_owned(), source }
+    }
+
+    #[cfg(feature = "keras")]
+    pub(crate) fn keras(name: &str, message: impl ToString) -> Self {
+        Self::Keras { name: name.to_owned(), message: message.to_string() }
+    }
+
+    #[cfg(feature = "keras")]
+    pub(crate) fn keras_layer(
+        name: &str,
+        layer: &str,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> Self {
+        Self::KerasLayer {
+            name: name.to_owned(),
+            layer: layer.to_owned(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
     }
 }

@@ -4,6 +4,8 @@ mod classifier;
 mod config;
 mod dcnn;
 mod error;
+#[cfg(feature = "keras")]
+pub mod keras;
 mod layers;
 mod preprocessing;
 mod saved;
@@ -14,4 +16,4 @@ pub use dcnn::Dcnn;
 pub use error::Error;
 pub use layers::{LayerInfo, LayerKind, Parameters};
 pub use preprocessing::to_grey;
-pub use saved::{FORMAT_VERSION, ModelConfig, Preprocessing, save};
+pub use saved::{FORMAT_VERSION, ModelConfig, NamedTensors, Preprocessing, load, save};

@@ -1,6 +1,6 @@
 //! A model on disk: `model.safetensors` with the weights and `model.toml` with all else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -86,25 +86,40 @@ impl ModelConfig {
     }
 }
 
-/// Writes `model.safetensors` and `model.toml` into `dir`, which is made if needed. The variables that `config`
-/// names are taken from `vars`.
+/// Tensors by name: the variables of a network in training, or tensors read from a file.
+pub trait NamedTensors {
+    /// The tensor of this name, as `conv2d_1.weight`.
+    fn named(&self, name: &str) -> Option<Tensor>;
+}
+
+impl NamedTensors for VarMap {
+    fn named(&self, name: &str) -> Option<Tensor> {
+        let vars = self.data().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        vars.get(name).map(|var| var.as_detached_tensor())
+    }
+}
+
+impl NamedTensors for HashMap<String, Tensor> {
+    fn named(&self, name: &str) -> Option<Tensor> {
+        self.get(name).cloned()
+    }
+}
+
+impl NamedTensors for BTreeMap<String, Tensor> {
+    fn named(&self, name: &str) -> Option<Tensor> {
+        self.get(name).cloned()
+    }
+}
+
+/// Writes `model.safetensors` and `model.toml` into `dir`, which is made if needed. The tensors that `config`
+/// names are taken from `tensors`.
 ///
 /// # Errors
-/// When a variable is missing or has another shape, or a file cannot be written.
-pub fn save(dir: &Path, config: &ModelConfig, vars: &VarMap) -> Result<(), Error> {
+/// When a tensor is missing or has another shape, or a file cannot be written.
+pub fn save(dir: &Path, config: &ModelConfig, tensors: &impl NamedTensors) -> Result<(), Error> {
     config.validate()?;
     let name = dir.join(WEIGHTS).display().to_string();
-    let mut tensors = HashMap::new();
-    {
-        let vars = vars.data().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (tensor, shape) in config.dcnn.tensors() {
-            let Some(var) = vars.get(&tensor) else {
-                return Err(Error::MissingTensor { name, tensor });
-            };
-            check_shape(&name, &tensor, &shape, &format!("{:?}", var.dtype()), var.dims())?;
-            tensors.insert(tensor, var.as_tensor().to_device(&Device::Cpu)?);
-        }
-    }
+    let tensors = checked(tensors, &config.dcnn, &name)?;
     let weights = safetensors::serialize(&tensors, None)
         .map_err(|source| Error::Safetensors { name: name.clone(), source })?;
     let settings = toml::to_string(config).map_err(|e| Error::Toml {
@@ -116,8 +131,28 @@ pub fn save(dir: &Path, config: &ModelConfig, vars: &VarMap) -> Result<(), Error
     write_whole(&dir.join(SETTINGS), settings.as_bytes())
 }
 
-/// Reads what [`save`] wrote.
-pub(crate) fn load(dir: &Path) -> Result<(ModelConfig, HashMap<String, Tensor>), Error> {
+/// The tensors of this architecture on the CPU, for the file `name`.
+pub(crate) fn checked(
+    tensors: &impl NamedTensors,
+    dcnn: &DcnnConfig,
+    name: &str,
+) -> Result<HashMap<String, Tensor>, Error> {
+    let take = |(tensor, shape): (String, Vec<usize>)| {
+        let Some(value) = tensors.named(&tensor) else {
+            return Err(Error::MissingTensor { name: name.to_owned(), tensor });
+        };
+        check_shape(name, &tensor, &shape, &format!("{:?}", value.dtype()), value.dims())?;
+        Ok((tensor, value.to_device(&Device::Cpu)?))
+    };
+    dcnn.tensors().map(take).collect()
+}
+
+/// Reads what [`save`] wrote: the configuration and, on the CPU, the tensors that
+/// [`DcnnConfig::tensors`] names.
+///
+/// # Errors
+/// As [`Classifier::open`](crate::Classifier::open).
+pub fn load(dir: &Path) -> Result<(ModelConfig, HashMap<String, Tensor>), Error> {
     let (settings, weights) = (dir.join(SETTINGS), dir.join(WEIGHTS));
     let text = fs::read_to_string(&settings).map_err(Error::io(&settings))?;
     let config = ModelConfig::parse(&text, &settings.display().to_string())?;
@@ -149,7 +184,7 @@ pub(crate) fn read_tensors(
     Ok(tensors)
 }
 
-fn check_shape(
+pub(crate) fn check_shape(
     name: &str,
     tensor: &str,
     expected: &[usize],
@@ -168,7 +203,7 @@ fn check_shape(
 }
 
 /// Writes to a temporary name in the same folder, syncs and renames.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let temporary = path.with_extension("tmp");
     let write = || {
         let mut file = File::create(&temporary)?;

@@ -1,0 +1,176 @@
+//! What a Keras file holds: its layers with weights, in their order, whatever layout they are stored in.
+
+use std::collections::HashMap;
+
+use hdf5_pure::{AttrValue, Dataset, File, Group};
+
+use crate::{Error, LayerKind};
+
+/// Values that are read are at most this many times the file: Keras does not compress, and weights hardly shrink.
+const MAX_EXPANSION: u64 = 8;
+
+/// A Keras file, its weights not yet read.
+pub(super) struct KerasFile {
+    /// The architecture as JSON, in a file that holds a whole model.
+    pub model_config: Option<String>,
+    /// Whether it says that Keras 3 wrote it.
+    pub keras3: bool,
+    /// The layers that have weights.
+    pub layers: Vec<StoredLayer>,
+}
+
+/// A layer with weights.
+pub(super) struct StoredLayer {
+    pub name: String,
+    pub kind: LayerKind,
+    /// In Keras' order: kernel, bias; gamma, beta, moving mean, moving variance.
+    pub weights: Vec<Weight>,
+}
+
+/// A tensor in the file.
+pub(super) struct Weight {
+    pub path: String,
+    pub dtype: String,
+    pub shape: Vec<usize>,
+    data: Dataset,
+}
+
+impl Weight {
+    fn open(group: &Group, path: String, within: &str, name: &str) -> Result<Self, Error> {
+        let hdf5 = Error::hdf5(name);
+        let data = group.dataset(within).map_err(&hdf5)?;
+        let dtype = data.dtype().map_err(&hdf5)?.to_string().to_uppercase();
+        let shape = data.shape().map_err(&hdf5)?.into_iter();
+        // A dimension beyond usize fits no architecture either.
+        let shape = shape.map(|d| usize::try_from(d).unwrap_or(usize::MAX)).collect();
+        Ok(Self { path, dtype, shape, data })
+    }
+
+    /// The values in Keras' order.
+    pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
+        self.data.read_f32().map_err(Error::hdf5(name))
+    }
+
+    /// The last part of its name, as `kernel` of `conv2d_1/kernel:0`.
+    fn leaf(&self) -> &str {
+        let leaf = self.path.rsplit('/').next().unwrap_or_default();
+        leaf.split(':').next().unwrap_or_default()
+    }
+}
+
+/// Reads a file's structure; `name` stands for it in errors.
+pub(super) fn read(bytes: Vec<u8>, name: &str) -> Result<KerasFile, Error> {
+    let hdf5 = Error::hdf5(name);
+    let size = bytes.len() as u64;
+    let root = File::from_bytes(bytes).map_err(&hdf5)?.root();
+    let groups = root.groups().map_err(&hdf5)?;
+    let has = |group: &str| groups.iter().any(|g| g == group);
+
+    let attributes = root.attrs().map_err(&hdf5)?;
+    let model_config = attributes.get("model_config").and_then(AttrValue::as_str).map(str::to_owned);
+    let (path, base) = match has("model_weights") {
+        true => ("model_weights/", root.group("model_weights").map_err(&hdf5)?),
+        false => ("", root.clone()),
+    };
+    let attributes = base.attrs().map_err(&hdf5)?;
+    let version = attributes.get("keras_version").and_then(AttrValue::as_str);
+    let layers = match strings(&attributes, "layer_names") {
+        Some(names) => named_layers(&base, path, &names, name)?,
+        None if has("layers") => numbered_layers(&root.group("layers").map_err(&hdf5)?, name)?,
+        None => return Err(Error::keras(name, "neither 'layer_names' nor 'layers': no weights of Keras")),
+    };
+
+    let count = |weight: &Weight| weight.shape.iter().fold(4, |n: u64, &d| n.saturating_mul(d as u64));
+    let total = layers.iter().flat_map(|l| &l.weights).map(count).fold(0, u64::saturating_add);
+    if total > size.saturating_mul(MAX_EXPANSION) {
+        return Err(Error::keras(
+            name,
+            format!("{total} bytes of weights cannot be in a file of {size} bytes"),
+        ));
+    }
+    Ok(KerasFile { model_config, keras3: version.is_some_and(|v| v.starts_with("3.")), layers })
+}
+
+/// The layout of Keras 2 and of Keras 3's whole models: a group a layer, which lists its weights.
+fn named_layers(base: &Group, path: &str, names: &[String], name: &str) -> Result<Vec<StoredLayer>, Error> {
+    let hdf5 = Error::hdf5(name);
+    let mut layers = Vec::new();
+    for layer in names {
+        let group = base.group(layer).map_err(&hdf5)?;
+        let Some(weights) = strings(&group.attrs().map_err(&hdf5)?, "weight_names") else {
+            return Err(Error::keras_layer(name, layer, "no attribute 'weight_names'", "the weights' names"));
+        };
+        let open = |weight: &String| Weight::open(&group, format!("{path}{layer}/{weight}"), weight, name);
+        let weights: Vec<Weight> = weights.iter().map(open).collect::<Result<_, _>>()?;
+        layers.extend(identify(layer, weights, name)?);
+    }
+    Ok(layers)
+}
+
+/// The layout of `.weights.h5`: groups named by class and number, weights by number.
+fn numbered_layers(base: &Group, name: &str) -> Result<Vec<StoredLayer>, Error> {
+    let hdf5 = Error::hdf5(name);
+    let mut groups: Vec<(String, Group)> = base.iter_groups().map_err(&hdf5)?.collect();
+    groups.sort_by_cached_key(|(layer, _)| {
+        match layer.rsplit_once('_').map(|(c, n)| (c, n.parse::<u64>())) {
+            Some((class, Ok(number))) => (class.to_owned(), number),
+            _ => (layer.clone(), 0),
+        }
+    });
+    let mut layers = Vec::new();
+    for (group, contents) in groups {
+        if !contents.groups().map_err(&hdf5)?.iter().any(|g| g == "vars") {
+            continue;
+        }
+        let vars = contents.group("vars").map_err(&hdf5)?;
+        let attributes = vars.attrs().map_err(&hdf5)?;
+        let layer = attributes.get("name").and_then(AttrValue::as_str).unwrap_or(&group);
+        let mut numbers = vars.datasets().map_err(&hdf5)?;
+        numbers.sort_by_cached_key(|number| number.parse::<u64>().unwrap_or(u64::MAX));
+        let open =
+            |number: &String| Weight::open(&vars, format!("layers/{group}/vars/{number}"), number, name);
+        let weights: Vec<Weight> = numbers.iter().map(open).collect::<Result<_, _>>()?;
+        layers.extend(identify(layer, weights, name)?);
+    }
+    Ok(layers)
+}
+
+/// What a layer is, told by its weights; `None` when it has none.
+fn identify(layer: &str, weights: Vec<Weight>, name: &str) -> Result<Option<StoredLayer>, Error> {
+    let ranks: Vec<usize> = weights.iter().map(|weight| weight.shape.len()).collect();
+    let unexpected = || {
+        let found: Vec<String> = weights.iter().map(|w| format!("{} {:?}", w.leaf(), w.shape)).collect();
+        let expected = "those of a Conv2D, BatchNormalization or Dense layer";
+        Err(Error::keras_layer(name, layer, format!("weights {}", found.join(", ")), expected))
+    };
+    // Kernels come before biases, so that the ranks tell the kind.
+    let (kind, names) = match ranks[..] {
+        [] => return Ok(None),
+        [4, 1] => (LayerKind::Conv2D, &["kernel", "bias"][..]),
+        [2, 1] => (LayerKind::Dense, &["kernel", "bias"][..]),
+        [1, 1, 1, 1] => {
+            (LayerKind::BatchNormalization, &["gamma", "beta", "moving_mean", "moving_variance"][..])
+        }
+        _ => return unexpected(),
+    };
+    let numbered = weights.iter().all(|w| w.leaf().parse::<u64>().is_ok());
+    if !numbered && !weights.iter().map(Weight::leaf).eq(names.iter().copied()) {
+        return unexpected();
+    }
+    Ok(Some(StoredLayer { name: layer.to_owned(), kind, weights }))
+}
+
+/// The strings of an attribute, of whatever HDF5 type. Keras splits what is too long for one attribute into
+/// `key0`, `key1`, … and stores an empty list as no floats.
+fn strings(attributes: &HashMap<String, AttrValue>, key: &str) -> Option<Vec<String>> {
+    let list = |value: &AttrValue| match value.to_f64s() {
+        Some(floats) => floats.is_empty().then(Vec::new),
+        None => value.as_strings().map(<[String]>::to_vec),
+    };
+    if let Some(value) = attributes.get(key) {
+        return list(value);
+    }
+    let parts = (0..).map_while(|i| attributes.get(&format!("{key}{i}")));
+    let parts: Vec<Vec<String>> = parts.map(list).collect::<Option<_>>()?;
+    (!parts.is_empty()).then(|| parts.concat())
+}
