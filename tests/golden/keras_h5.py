@@ -4,9 +4,9 @@ keras_h5/*.h5.
     pip install tensorflow-cpu==2.21.0 tf-keras==2.21.0
     python keras_h5.py
 
-The network is the notebook's with narrow widths; every weight is random, moving statistics too. The images are
-the formula `images`. With a file as argument it writes nothing: `python keras_h5.py FILE.h5 HEIGHT WIDTH` loads
-that model in both Kerases, its weights alone too, and prints the probabilities as JSON.
+The network is the notebook's with narrow widths; every weight is random, moving statistics too. The images
+are the formula `images`. With a file as argument it writes nothing: `python keras_h5.py FILE.h5 HEIGHT WIDTH`
+loads that model in both Kerases, its weights alone too, and prints the probabilities as JSON.
 """
 
 import json
@@ -51,7 +51,8 @@ def dcnn(k, height, width, classes, blocks, named):
         values = []
         for old in layer.get_weights():
             spread = np.sqrt(1 / np.prod(old.shape[:-1])) if old.ndim > 1 else 0.2
-            values.append(old + (old.ndim == 1) * rng.uniform(0, 0.5, old.shape) + rng.normal(0, spread, old.shape))
+            offset = (old.ndim == 1) * rng.uniform(0, 0.5, old.shape)
+            values.append(old + offset + rng.normal(0, spread, old.shape))
         if len(values) == 4:
             values[3] = rng.uniform(0.5, 2, values[3].shape)
         layer.set_weights(values)

@@ -1,9 +1,9 @@
 //! Keras `.h5` files, read and written without Keras or the HDF5 library.
 //!
 //! Read are whole models (`model.save("m.h5")`) and weights alone (`save_weights("w.h5")`,
-//! `save_weights("w.weights.h5")`) of Keras 2 and Keras 3, as long as the network is the notebook's with any number
-//! of blocks, widths, kernel sizes, classes and image size. What Keras is given in `(height, width, channels)`
-//! order is turned into this crate's `(channels, height, width)`; the probabilities stay the same.
+//! `save_weights("w.weights.h5")`) of Keras 2 and Keras 3, as long as the network is the notebook's with any
+//! number of blocks, widths, kernel sizes, classes and image size. Keras' order `(height, width, channels)`
+//! becomes this crate's `(channels, height, width)`; the probabilities stay the same.
 //!
 //! ```
 //! use candle_core::Device;
@@ -49,8 +49,8 @@ use crate::{BlockConfig, DcnnConfig, Error, LayerKind};
 /// A network read from a Keras file.
 #[derive(Clone, Debug)]
 pub struct Imported {
-    /// The architecture. A file of weights alone holds neither the dropout rates nor the image's size: the rates
-    /// are then the notebook's and the image is taken for a square, the smallest that fits.
+    /// The architecture. A file of weights alone holds neither the dropout rates nor the image's size: the
+    /// rates are then the notebook's and the image is taken for a square, the smallest that fits.
     pub dcnn: DcnnConfig,
     /// The tensors that [`DcnnConfig::tensors`] names, on the CPU.
     pub tensors: HashMap<String, Tensor>,
@@ -58,13 +58,13 @@ pub struct Imported {
 
 /// Reads a Keras `.h5` file: a whole model or weights alone.
 ///
-/// Layers with the notebook's names are found by name; otherwise they are taken in the file's order, each kind for
-/// itself. Optimizer state is not read. A file that Keras 3 wrote gives [`MovingVariance::Biased`], which matters
-/// only when training goes on.
+/// Layers with the notebook's names are found by name; otherwise they are taken in the file's order, each
+/// kind for itself. Optimizer state is not read. A file that Keras 3 wrote gives [`MovingVariance::Biased`],
+/// which matters only when training goes on.
 ///
 /// # Errors
-/// When the file cannot be read, is no Keras file, is damaged, or holds another architecture; the error names the
-/// layer or tensor, what was found and what was expected.
+/// When the file cannot be read, is no Keras file, is damaged, or holds another architecture; the error names
+/// the layer or tensor, what was found and what was expected.
 pub fn import(path: impl AsRef<Path>) -> Result<Imported, Error> {
     let path = path.as_ref();
     let bytes = fs::read(path).map_err(Error::io(path))?;

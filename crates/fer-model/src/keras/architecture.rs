@@ -55,8 +55,8 @@ pub(super) fn from_model_config(json: &str, file: &str) -> Result<DcnnConfig, Er
     })
 }
 
-/// The architecture that has weights of these shapes. What the shapes do not say is the default; the image is the
-/// smallest square that fits.
+/// The architecture that has weights of these shapes. What the shapes do not say is the default; the image is
+/// the smallest square that fits.
 pub(super) fn from_weights(layers: &[StoredLayer], file: &str) -> Result<DcnnConfig, Error> {
     let kernels = |kind| -> Vec<_> {
         layers.iter().filter(|l| l.kind == kind).filter_map(|l| l.weights.first()).collect()

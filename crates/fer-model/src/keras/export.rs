@@ -9,8 +9,8 @@ use super::order;
 use crate::saved::{NamedTensors, checked, write_whole};
 use crate::{DcnnConfig, Error, LayerInfo, LayerKind};
 
-/// Writes the network as Keras 2's `model.save("model.h5")` does, with the architecture and without an optimizer.
-/// `load_model` and `load_weights` of Keras 2 and Keras 3 read it.
+/// Writes the network as Keras 2's `model.save("model.h5")` does, with the architecture and without an
+/// optimizer. `load_model` and `load_weights` of Keras 2 and Keras 3 read it.
 ///
 /// The tensors that `dcnn` names are taken from `tensors`. Keras has no place for labels.
 ///

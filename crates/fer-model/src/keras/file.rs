@@ -6,7 +6,8 @@ use hdf5_pure::{AttrValue, Dataset, File, Group};
 
 use crate::{Error, LayerKind};
 
-/// Values that are read are at most this many times the file: Keras does not compress, and weights hardly shrink.
+/// Values that are read are at most this many times the file: Keras does not compress, and weights hardly
+/// shrink.
 const MAX_EXPANSION: u64 = 8;
 
 /// A Keras file, its weights not yet read.
@@ -139,7 +140,11 @@ fn numbered_layers(base: &Group, name: &str) -> Result<Vec<StoredLayer>, Error> 
 fn identify(layer: &str, weights: Vec<Weight>, name: &str) -> Result<Option<StoredLayer>, Error> {
     let ranks: Vec<usize> = weights.iter().map(|weight| weight.shape.len()).collect();
     let unexpected = || {
-        let found: Vec<String> = weights.iter().map(|w| format!("{} {:?}", w.leaf(), w.shape)).collect();
+        let mut found: Vec<String> = weights.iter().map(|w| format!("{} {:?}", w.leaf(), w.shape)).collect();
+        if let Some(more @ 1..) = found.len().checked_sub(4) {
+            found.truncate(4);
+            found.push(format!("and {more} more"));
+        }
         let expected = "those of a Conv2D, BatchNormalization or Dense layer";
         Err(Error::keras_layer(name, layer, format!("weights {}", found.join(", ")), expected))
     };

@@ -1,8 +1,8 @@
 //! The order of a tensor's values in Keras: `(height, width, inputs, outputs)`, where this crate has
 //! `(outputs, inputs, height, width)`.
 //!
-//! A dense layer is a convolution over its whole input. The first one covers the last pooling's height and width,
-//! since Keras flattens `(height, width, channels)`; the output layer covers a single pixel.
+//! A dense layer is a convolution over its whole input. The first one covers the last pooling's height and
+//! width, since Keras flattens `(height, width, channels)`; the output layer covers a single pixel.
 
 use candle_core::{Device, Result, Tensor};
 
