@@ -159,3 +159,51 @@ impl WithSimd for Deinterleave<'_, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_channels_stay_in_order<S: Simd>(simd: S) {
+        let (rows, columns, strip_width) = (3, 11, 13);
+        for channels in [GROUP, 5] {
+            let planes: Vec<f32> = (0..channels * rows * columns).map(|i| i as f32).collect();
+            let mut strip = vec![-1.0; rows * strip_width * GROUP];
+            for (row, out) in strip.chunks_exact_mut(strip_width * GROUP).enumerate() {
+                let (rows, out) = (&planes[row * columns..], &mut out[..columns * GROUP]);
+                simd.vectorize(Interleave { rows, stride: 3 * columns, channels, out });
+                for (column, values) in out.chunks_exact(GROUP).enumerate() {
+                    for (channel, &v) in values[..channels].iter().enumerate() {
+                        assert_eq!(v, planes[(channel * 3 + row) * columns + column], "{simd:?}");
+                    }
+                }
+            }
+            let mut back = vec![0.0; planes.len()];
+            let mut planes_back: Vec<&mut [f32]> = back.chunks_exact_mut(rows * columns).collect();
+            let planes_back = &mut planes_back[..];
+            simd.vectorize(Deinterleave { strip: &strip, strip_width, planes: planes_back, width: columns });
+            assert_eq!(back, planes, "{simd:?}");
+        }
+    }
+
+    #[test]
+    fn channels_stay_in_order_on_every_instruction_set() {
+        assert_channels_stay_in_order(pulp::Scalar);
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(simd) = pulp::x86::V2::try_new() {
+                assert_channels_stay_in_order(simd);
+            }
+            if let Some(simd) = pulp::x86::V3::try_new() {
+                assert_channels_stay_in_order(simd);
+            }
+            if let Some(simd) = pulp::x86::V4::try_new() {
+                assert_channels_stay_in_order(simd);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(simd) = pulp::aarch64::Neon::try_new() {
+            assert_channels_stay_in_order(simd);
+        }
+    }
+}

@@ -149,6 +149,8 @@ fn awkward_shapes_agree_with_the_plain_convolution() {
         // Every value padded away from one side, more padding than the kernel reaches.
         assert_accurate(padded_shape(1, (2, 3), (6, 6), r, (r + 1, 0), (12, 3)));
         assert_accurate(padded_shape(1, (2, 3), (2, 30), r, (1, 7), (1, 41)));
+        // The image far beyond the first outputs, in all sixteen channels of a group.
+        assert_accurate(padded_shape(1, (16, 16), (3, 3), r, (15, 20), (4, 5)));
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::TILE;
 use super::lanes::{GROUP, Interleave};
-use super::transform::{Expand, Map};
+use super::transform::{Expand, Map, Positions};
 
 /// A batch of images, `(batch, channels, height, width)`.
 #[derive(Clone, Copy)]
@@ -39,14 +39,23 @@ impl Grid {
     }
 }
 
+/// What is transformed at a time.
+pub(super) struct Region {
+    pub grid: Grid,
+    /// Rows of tiles.
+    pub rows: Range<usize>,
+    /// Row and column of an image at which the values under its first tile begin.
+    pub origin: (isize, isize),
+}
+
 /// Channels rounded up to whole groups.
 pub(super) fn padded(channels: usize) -> usize {
     channels.next_multiple_of(GROUP)
 }
 
 impl Planes<'_> {
-    /// Copies rows and columns from `(top, left)` on, zeros where they lie outside, for the channels of a group:
-    /// `(out.len() / width / GROUP, width, GROUP)`.
+    /// Copies rows and columns from `(top, left)` on, zeros where they lie outside, for the group of channels from
+    /// `first` on: `(out.len() / width / GROUP, width, GROUP)`.
     fn gather(&self, image: usize, first: usize, top: isize, left: isize, width: usize, out: &mut [f32]) {
         let channels = GROUP.min(self.channels - first);
         let plane = self.height * self.width;
@@ -57,10 +66,11 @@ impl Planes<'_> {
         let source = (left + begin as isize) as usize;
         for (row, out) in out.chunks_exact_mut(width * GROUP).enumerate() {
             let y = top + row as isize;
-            if y < 0 || y >= self.height as isize || channels < GROUP {
+            let inside = (0..self.height as isize).contains(&y) && begin < end;
+            if !inside || channels < GROUP {
                 out.fill(0.0);
             }
-            if y < 0 || y >= self.height as isize || begin == end {
+            if !inside {
                 continue;
             }
             out[..begin * GROUP].fill(0.0);
@@ -71,21 +81,16 @@ impl Planes<'_> {
         }
     }
 
-    /// The transformed tiles of `rows`: `(N·N positions, tiles, padded channels)`, `position_stride` apart.
-    ///
-    /// The `L`×`L` values under the first tile of an image begin at `origin`; `work` holds
-    /// [`expand_work`] values.
+    /// The transformed tiles of a region, for some of the channels; `work` holds [`expand_work`] values.
     pub(super) fn expand<T: Map<L, N>, const L: usize, const N: usize>(
         &self,
-        grid: Grid,
-        rows: Range<usize>,
+        region: Region,
         channels: Range<usize>,
-        origin: (isize, isize),
-        out: &mut [f32],
-        position_stride: usize,
-        tile_stride: usize,
+        out: Positions,
         work: &mut [f32],
     ) {
+        let Region { grid, rows, origin } = region;
+        let Positions { values, position_stride, tile_stride } = out;
         let width = TILE * (grid.columns - 1) + L;
         let (columns, strip) = work.split_at_mut(N * width * GROUP);
         let mut tiles = 0;
@@ -96,15 +101,14 @@ impl Planes<'_> {
             for first in channels.clone().step_by(GROUP) {
                 self.gather(image, first, top, origin.1, width, strip);
                 for row in 0..rows.len() {
+                    let at = (tiles + row * grid.columns) * tile_stride + first - channels.start;
                     pulp::Arch::new().dispatch(Expand::<T, L, N> {
                         map: PhantomData,
                         image: &strip[row * TILE * width * GROUP..],
                         width,
                         tiles: grid.columns,
                         columns,
-                        out: &mut out[(tiles + row * grid.columns) * tile_stride + first - channels.start..],
-                        position_stride,
-                        tile_stride,
+                        out: Positions { values: &mut values[at..], position_stride, tile_stride },
                     });
                 }
             }

@@ -132,6 +132,13 @@ impl<const M: usize> Map<8, M> for Interpolate {
     }
 }
 
+/// Transformed tiles: `(N·N positions, tiles, channels)`.
+pub(super) struct Positions<'a> {
+    pub values: &'a mut [f32],
+    pub position_stride: usize,
+    pub tile_stride: usize,
+}
+
 /// Applies `T` along the columns, then along the rows of a horizontal row of tiles, `L`×`L` values each, whose
 /// first columns are [`TILE`](super::TILE) apart, for one group of channels.
 pub(super) struct Expand<'a, T, const L: usize, const N: usize> {
@@ -142,10 +149,7 @@ pub(super) struct Expand<'a, T, const L: usize, const N: usize> {
     pub tiles: usize,
     /// `(N, width, GROUP)`
     pub columns: &'a mut [f32],
-    /// `(N·N positions, tiles, channels)`, from the first tile's and the group's first value on.
-    pub out: &'a mut [f32],
-    pub position_stride: usize,
-    pub tile_stride: usize,
+    pub out: Positions<'a>,
 }
 
 impl<T: Map<L, N>, const L: usize, const N: usize> WithSimd for Expand<'_, T, L, N> {
@@ -153,6 +157,7 @@ impl<T: Map<L, N>, const L: usize, const N: usize> WithSimd for Expand<'_, T, L,
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        let out = self.out;
         let row = self.width * GROUP;
         for at in (0..row).step_by(S::F32_LANES) {
             let mut x = [Lanes::zero(simd); L];
@@ -171,9 +176,9 @@ impl<T: Map<L, N>, const L: usize, const N: usize> WithSimd for Expand<'_, T, L,
                         let column = tile * super::TILE + j;
                         *x = Lanes::load(simd, self.columns, i * row + column * GROUP + lane);
                     }
-                    let out = tile * self.tile_stride + lane;
+                    let at = tile * out.tile_stride + lane;
                     for (j, y) in T::apply(x).into_iter().enumerate() {
-                        y.store(self.out, (i * N + j) * self.position_stride + out);
+                        y.store(out.values, (i * N + j) * out.position_stride + at);
                     }
                 }
             }
@@ -202,14 +207,14 @@ impl<T: Map<N, M>, const N: usize, const M: usize> WithSimd for Contract<'_, T, 
         for tile in 0..self.tiles {
             for lane in (0..GROUP).step_by(S::F32_LANES) {
                 let mut columns = [[Lanes::zero(simd); N]; M];
-                for j in 0..N {
+                for column in 0..N {
                     let mut x = [Lanes::zero(simd); N];
                     for (i, x) in x.iter_mut().enumerate() {
-                        let at = (i * N + j) * self.position_stride + tile * self.tile_stride + lane;
+                        let at = (i * N + column) * self.position_stride + tile * self.tile_stride + lane;
                         *x = Lanes::load(simd, self.products, at);
                     }
-                    for (i, y) in T::apply(x).into_iter().enumerate() {
-                        columns[i][j] = y;
+                    for (row, y) in columns.iter_mut().zip(T::apply(x)) {
+                        row[column] = y;
                     }
                 }
                 for (i, &x) in columns.iter().enumerate() {

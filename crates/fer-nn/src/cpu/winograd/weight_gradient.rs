@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 use rayon::prelude::*;
 
 use super::lanes::GROUP;
-use super::tiles::{Grid, Planes, expand_work, padded};
-use super::transform::{Contract, Evaluate, Input, Interpolate, Map};
+use super::tiles::{Grid, Planes, Region, expand_work, padded};
+use super::transform::{Contract, Evaluate, Input, Interpolate, Map, Positions};
 use super::{Mat, TILE, matmul, with_scratch};
 
 /// The transformed tiles of a chunk take about this many values: 4 MB.
@@ -53,41 +53,22 @@ where
         for first in (0..rows).step_by(chunk_rows) {
             let chunk = first..rows.min(first + chunk_rows);
             let tiles = chunk.len() * grid.columns;
+            let region = |origin| Region { grid, rows: chunk.clone(), origin };
+            let expand_x = |(part, values): (usize, &mut [f32])| {
+                let channels = part * x_width..x.channels.min((part + 1) * x_width);
+                let out = Positions { values, position_stride: x_stride, tile_stride: x_width };
+                with_scratch(work, |work| x.expand::<Input, N, N>(region(origin), channels, out, work));
+            };
+            let expand_dy = |(part, values): (usize, &mut [f32])| {
+                let channels = part * dy_width..dy.channels.min((part + 1) * dy_width);
+                let out = Positions { values, position_stride: dy_stride, tile_stride: dy_width };
+                with_scratch(work, |work| {
+                    dy.expand::<Evaluate, TILE, N>(region((0, 0)), channels, out, work);
+                });
+            };
             rayon::join(
-                || {
-                    xs.par_chunks_exact_mut(x_part).enumerate().for_each(|(part, out)| {
-                        let channels = part * x_width..x.channels.min((part + 1) * x_width);
-                        with_scratch(work, |work| {
-                            x.expand::<Input, N, N>(
-                                grid,
-                                chunk.clone(),
-                                channels,
-                                origin,
-                                out,
-                                x_stride,
-                                x_width,
-                                work,
-                            );
-                        });
-                    });
-                },
-                || {
-                    dys.par_chunks_exact_mut(dy_part).enumerate().for_each(|(part, out)| {
-                        let channels = part * dy_width..dy.channels.min((part + 1) * dy_width);
-                        with_scratch(work, |work| {
-                            dy.expand::<Evaluate, TILE, N>(
-                                grid,
-                                chunk.clone(),
-                                channels,
-                                (0, 0),
-                                out,
-                                dy_stride,
-                                dy_width,
-                                work,
-                            );
-                        });
-                    });
-                },
+                || xs.par_chunks_exact_mut(x_part).enumerate().for_each(expand_x),
+                || dys.par_chunks_exact_mut(dy_part).enumerate().for_each(expand_dy),
             );
             let (xs, dys) = (&*xs, &*dys);
             sums.par_chunks_exact_mut(sum_values).enumerate().for_each(|(position, sum)| {
