@@ -51,8 +51,8 @@ def dcnn(k, height, width, classes, blocks, named):
         values = []
         for old in layer.get_weights():
             spread = np.sqrt(1 / np.prod(old.shape[:-1])) if old.ndim > 1 else 0.2
-            offset = (old.ndim == 1) * rng.uniform(0, 0.5, old.shape)
-            values.append(old + offset + rng.normal(0, spread, old.shape))
+            offset = old + rng.uniform(0, 0.5, old.shape) if old.ndim == 1 else 0
+            values.append(offset + rng.normal(0, spread, old.shape))
         if len(values) == 4:
             values[3] = rng.uniform(0.5, 2, values[3].shape)
         layer.set_weights(values)
