@@ -31,19 +31,22 @@ fn exp_m1_of_negative(x: f32) -> f32 {
 
 /// Adds `bias` to the values and applies the activation, in place, on the calling thread.
 pub(crate) fn add_bias_and_activate(values: &mut [f32], bias: f32, activation: Activation) {
-    vectorized(|| match activation {
-        Activation::Linear => values.iter_mut().for_each(|v| *v += bias),
-        // Unlike `max`, this keeps NaN.
-        Activation::Relu => values.iter_mut().for_each(|v| {
-            let x = *v + bias;
-            *v = if x < 0.0 { 0.0 } else { x };
-        }),
-        Activation::Elu => values.iter_mut().for_each(|v| {
-            let x = *v + bias;
-            let below = exp_m1_of_negative(x);
-            *v = if x <= 0.0 { below } else { x };
-        }),
-    });
+    vectorized(
+        #[inline(always)]
+        || match activation {
+            Activation::Linear => values.iter_mut().for_each(|v| *v += bias),
+            // Unlike `max`, this keeps NaN.
+            Activation::Relu => values.iter_mut().for_each(|v| {
+                let x = *v + bias;
+                *v = if x < 0.0 { 0.0 } else { x };
+            }),
+            Activation::Elu => values.iter_mut().for_each(|v| {
+                let x = *v + bias;
+                let below = exp_m1_of_negative(x);
+                *v = if x <= 0.0 { below } else { x };
+            }),
+        },
+    );
 }
 
 /// The gradient before the activation, from the activation's output `y` and the gradient `dy` after it.
@@ -51,19 +54,22 @@ pub(crate) fn activation_backward(y: &[f32], dy: &[f32], activation: Activation)
     let mut dx = vec![0.0; y.len()];
     (dx.par_chunks_mut(CHUNK), y.par_chunks(CHUNK), dy.par_chunks(CHUNK)).into_par_iter().for_each(
         |(dx, y, dy)| {
-            vectorized(|| match activation {
-                Activation::Linear => dx.copy_from_slice(dy),
-                Activation::Relu => {
-                    for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
-                        *dx = if y > 0.0 { dy } else { 0.0 };
+            vectorized(
+                #[inline(always)]
+                || match activation {
+                    Activation::Linear => dx.copy_from_slice(dy),
+                    Activation::Relu => {
+                        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+                            *dx = if y > 0.0 { dy } else { 0.0 };
+                        }
                     }
-                }
-                Activation::Elu => {
-                    for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
-                        *dx = if y > 0.0 { dy } else { dy * (y + 1.0) };
+                    Activation::Elu => {
+                        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+                            *dx = if y > 0.0 { dy } else { dy * (y + 1.0) };
+                        }
                     }
-                }
-            });
+                },
+            );
         },
     );
     dx
@@ -88,18 +94,21 @@ pub(crate) fn sum(values: &[f32]) -> f64 {
 /// Σ `term(a, b)` over two slices of one length, in sixteen interleaved partial sums.
 #[inline(always)]
 pub(crate) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
-    vectorized(|| {
-        let mut lanes = [0.0_f32; 16];
-        let (a_chunks, b_chunks) = (a.chunks_exact(16), b.chunks_exact(16));
-        let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
-        let rest: f64 = rest.map(|(&a, &b)| f64::from(term(a, b))).sum();
-        for (a, b) in a_chunks.zip(b_chunks) {
-            for (lane, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-                *lane += term(a, b);
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut lanes = [0.0_f32; 16];
+            let (a_chunks, b_chunks) = (a.chunks_exact(16), b.chunks_exact(16));
+            let rest = a_chunks.remainder().iter().zip(b_chunks.remainder());
+            let rest: f64 = rest.map(|(&a, &b)| f64::from(term(a, b))).sum();
+            for (a, b) in a_chunks.zip(b_chunks) {
+                for (lane, (&a, &b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+                    *lane += term(a, b);
+                }
             }
-        }
-        rest + lanes.iter().map(|&v| f64::from(v)).sum::<f64>()
-    })
+            rest + lanes.iter().map(|&v| f64::from(v)).sum::<f64>()
+        },
+    )
 }
 
 /// Blocks of random words that are drawn side by side.
@@ -115,15 +124,18 @@ pub(crate) fn dropout(x: &[f32], rate: f32, mask: Stream) -> Vec<f32> {
     let mut y = vec![0.0; x.len()];
     (y.par_chunks_mut(CHUNK), x.par_chunks(CHUNK)).into_par_iter().enumerate().for_each(|(chunk, (y, x))| {
         let mut block = (chunk * CHUNK / 4) as u32;
-        vectorized(|| {
-            for (y, x) in y.chunks_mut(4 * LANES).zip(x.chunks(4 * LANES)) {
-                let words = mask.blocks::<LANES>(block);
-                block = block.wrapping_add(LANES as u32);
-                for ((y, &x), &word) in y.iter_mut().zip(x).zip(words.as_flattened()) {
-                    *y = if word >= threshold { x * scale } else { 0.0 };
+        vectorized(
+            #[inline(always)]
+            || {
+                for (y, x) in y.chunks_mut(4 * LANES).zip(x.chunks(4 * LANES)) {
+                    let words = mask.blocks::<LANES>(block);
+                    block = block.wrapping_add(LANES as u32);
+                    for ((y, &x), &word) in y.iter_mut().zip(x).zip(words.as_flattened()) {
+                        *y = if word >= threshold { x * scale } else { 0.0 };
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     y
 }

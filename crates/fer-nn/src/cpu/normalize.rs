@@ -61,7 +61,10 @@ pub(crate) fn forward(x: &[f32], channels: &[Channel], beta: &[f32], area: usize
         let (center, scale) = (channels[c].center(), channels[c].gamma * channels[c].inv_std);
         let shift = (f64::from(beta[c]) - channels[c].rest() * scale) as f32;
         let scale = scale as f32;
-        vectorized(|| y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - center) * scale + shift));
+        vectorized(
+            #[inline(always)]
+            || y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - center) * scale + shift),
+        );
     });
     y
 }
@@ -104,11 +107,14 @@ pub(crate) fn input_gradient(
             let slope = -scale * channel.inv_std * sums[c].0 / count;
             let constant = (-scale * sums[c].1 / count - slope * channel.rest()) as f32;
             let (center, scale, slope) = (channel.center(), scale as f32, slope as f32);
-            vectorized(|| {
-                for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-                    *dx = scale * dy + slope * (x - center) + constant;
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+                        *dx = scale * dy + slope * (x - center) + constant;
+                    }
+                },
+            );
         },
     );
     dx

@@ -43,11 +43,14 @@ pub(crate) fn max_pool2d(x: &[f32], windows: Windows) -> Vec<f32> {
             let rows = &x[r * windows.stride * windows.width..];
             if windows.is_two_by_two() {
                 let (top, bottom) = (&rows[..2 * out_width], &rows[windows.width..][..2 * out_width]);
-                vectorized(|| {
-                    for (y, (t, b)) in y.iter_mut().zip(top.chunks_exact(2).zip(bottom.chunks_exact(2))) {
-                        *y = greater(greater(t[0], t[1]), greater(b[0], b[1]));
-                    }
-                });
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (y, (t, b)) in y.iter_mut().zip(top.chunks_exact(2).zip(bottom.chunks_exact(2))) {
+                            *y = greater(greater(t[0], t[1]), greater(b[0], b[1]));
+                        }
+                    },
+                );
             } else {
                 for (c, y) in y.iter_mut().enumerate() {
                     *y = rows[first_maximum(rows, c * windows.stride, windows)];
@@ -84,20 +87,23 @@ pub(crate) fn max_pool2d_backward(x: &[f32], dy: &[f32], windows: Windows) -> Ve
 }
 
 fn two_by_two_backward(top: &[f32], bottom: &[f32], dy: &[f32], dx_top: &mut [f32], dx_bottom: &mut [f32]) {
-    vectorized(|| {
-        let windows = top.chunks_exact(2).zip(bottom.chunks_exact(2)).zip(dy);
-        let outputs = dx_top.chunks_exact_mut(2).zip(dx_bottom.chunks_exact_mut(2));
-        for (((t, b), &dy), (dt, db)) in windows.zip(outputs) {
-            let (left, right) = (greater(t[0], t[1]), greater(b[0], b[1]));
-            let in_bottom = right > left || right.is_nan();
-            let top_right = t[1] > t[0] || t[1].is_nan();
-            let bottom_right = b[1] > b[0] || b[1].is_nan();
-            dt[0] = if !in_bottom && !top_right { dy } else { 0.0 };
-            dt[1] = if !in_bottom && top_right { dy } else { 0.0 };
-            db[0] = if in_bottom && !bottom_right { dy } else { 0.0 };
-            db[1] = if in_bottom && bottom_right { dy } else { 0.0 };
-        }
-    });
+    vectorized(
+        #[inline(always)]
+        || {
+            let windows = top.chunks_exact(2).zip(bottom.chunks_exact(2)).zip(dy);
+            let outputs = dx_top.chunks_exact_mut(2).zip(dx_bottom.chunks_exact_mut(2));
+            for (((t, b), &dy), (dt, db)) in windows.zip(outputs) {
+                let (left, right) = (greater(t[0], t[1]), greater(b[0], b[1]));
+                let in_bottom = right > left || right.is_nan();
+                let top_right = t[1] > t[0] || t[1].is_nan();
+                let bottom_right = b[1] > b[0] || b[1].is_nan();
+                dt[0] = if !in_bottom && !top_right { dy } else { 0.0 };
+                dt[1] = if !in_bottom && top_right { dy } else { 0.0 };
+                db[0] = if in_bottom && !bottom_right { dy } else { 0.0 };
+                db[1] = if in_bottom && bottom_right { dy } else { 0.0 };
+            }
+        },
+    );
 }
 
 /// Where in `rows` the window that begins at column `left` of its first row has its first maximum.
