@@ -146,9 +146,9 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scores = |evaluation: &Evaluation| evaluation.scores().map_err(|_| fmt::Error);
         writeln!(f, "{} rows\n{}", self.all.rows.len(), scores(&self.all)?)?;
-        write!(
+        writeln!(
             f,
-            "without the {} rows that have a copy in training: {} rows\n",
+            "without the {} rows that have a copy in training: {} rows",
             self.leaked(),
             self.leak_free.rows.len(),
         )?;

@@ -1,0 +1,112 @@
+//! Models on disk and in memory, whole and damaged.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use candle_core::Device;
+use candle_nn::VarMap;
+use fer_model::{BlockConfig, Classifier, Dcnn, DcnnConfig, ModelConfig};
+use image::{DynamicImage, GrayImage, ImageFormat, Luma};
+
+fn narrow() -> DcnnConfig {
+    DcnnConfig {
+        blocks: vec![BlockConfig { filters: 4, kernel: 3, dropout: 0.1 }; 2],
+        dense_units: 8,
+        ..Default::default()
+    }
+}
+
+fn labels() -> Vec<String> {
+    ["happy", "sad", "neutral"].map(String::from).to_vec()
+}
+
+fn save(dir: &Path) {
+    let vars = VarMap::new();
+    Dcnn::new(&narrow(), fer_nn::var_builder(&vars, 42, &Device::Cpu)).unwrap();
+    fer_model::save(dir, &ModelConfig::new(narrow(), labels()).unwrap(), &vars).unwrap();
+}
+
+fn face(seed: u32) -> DynamicImage {
+    GrayImage::from_fn(48, 48, |x, y| Luma([(x * x * seed + 3 * y * seed) as u8])).into()
+}
+
+#[test]
+fn a_model_in_memory_is_the_model_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path());
+    let on_disk = Classifier::open(dir.path()).unwrap();
+    let text = fs::read_to_string(dir.path().join("model.toml")).unwrap();
+    let weights = fs::read(dir.path().join("model.safetensors")).unwrap();
+    let in_memory = Classifier::from_bytes(&text, &weights).unwrap();
+    assert_eq!(on_disk.predict(&face(1)).unwrap(), in_memory.predict(&face(1)).unwrap());
+    assert_eq!(in_memory.labels(), labels());
+}
+
+#[test]
+fn an_image_gets_the_same_answer_alone_encoded_and_among_others() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path());
+    let classifier = Classifier::open(dir.path()).unwrap();
+    // More than go through the network at once.
+    let faces: Vec<DynamicImage> = (0..70).map(face).collect();
+    let together = classifier.predict_batch(&faces).unwrap();
+    assert_eq!(together.len(), 70);
+    for i in [0, 3, 69] {
+        let alone = classifier.predict(&faces[i]).unwrap();
+        let mut png = Cursor::new(Vec::new());
+        faces[i].write_to(&mut png, ImageFormat::Png).unwrap();
+        assert_eq!(classifier.predict_encoded(png.get_ref()).unwrap(), alone);
+        assert_eq!(alone.label, together[i].label);
+        for ((name, p), (other, q)) in alone.probabilities.iter().zip(&together[i].probabilities) {
+            assert!(name == other && (p - q).abs() < 1e-6, "{i}: {p} {q}");
+        }
+    }
+    assert!(classifier.predict_batch(&[]).unwrap().is_empty());
+    assert!(classifier.predict_encoded(b"no image").unwrap_err().to_string().contains("image"));
+    assert!(classifier.predict_pixels(&[0; 100]).unwrap_err().to_string().contains("a multiple of 2304"));
+}
+
+#[test]
+fn threads_share_a_classifier() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path());
+    let classifier = Classifier::open(dir.path()).unwrap();
+    let alone = classifier.predict(&face(2)).unwrap();
+    std::thread::scope(|scope| {
+        let ask = || classifier.predict(&face(2)).unwrap();
+        let asked = [scope.spawn(ask), scope.spawn(ask)];
+        for answer in asked {
+            assert_eq!(answer.join().unwrap(), alone);
+        }
+    });
+}
+
+#[test]
+fn a_damaged_model_is_refused_with_the_file_and_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path());
+    let (settings, weights) = (dir.path().join("model.toml"), dir.path().join("model.safetensors"));
+    let text = fs::read_to_string(&settings).unwrap();
+    let bytes = fs::read(&weights).unwrap();
+    let error = |text: &str, bytes: &[u8]| {
+        fs::write(&settings, text).unwrap();
+        fs::write(&weights, bytes).unwrap();
+        Classifier::open(dir.path()).unwrap_err().to_string()
+    };
+    let cut = error(&text, &bytes[..bytes.len() / 2]);
+    assert!(cut.contains("model.safetensors"), "{cut}");
+    assert!(error(&text, b"").contains("model.safetensors"));
+    let newer = error(&text.replace("format_version = 1", "format_version = 2"), &bytes);
+    assert!(newer.contains("model.toml: format version 2, this version reads 1"), "{newer}");
+    let wider = error(&text.replace("dense_units = 8", "dense_units = 9"), &bytes);
+    assert!(wider.contains("tensor 'dense_1.weight' is F32 [8, 576], expected F32 [9, 576]"), "{wider}");
+    let unlabelled = error(&text.replace("\"happy\", ", ""), &bytes);
+    assert!(unlabelled.contains("2 labels for 3 classes"), "{unlabelled}");
+    let single = error(&text.replace("classes = 3", "classes = 1"), &bytes);
+    assert!(single.contains("classes is 1, allowed: 2 to 65536"), "{single}");
+    assert!(error("not toml", &bytes).contains("model.toml"));
+    fs::remove_file(&weights).unwrap();
+    fs::write(&settings, &text).unwrap();
+    assert!(Classifier::open(dir.path()).unwrap_err().to_string().contains("model.safetensors"));
+}
