@@ -1,5 +1,7 @@
 //! What is known of the real data, read from the file that `FER2013_CSV` names.
 
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
+
 use std::{env, error::Error, path::PathBuf, sync::OnceLock};
 
 use fer_data::{Dataset, Duplicates, FerPlus, Leakage, Split, Usage};

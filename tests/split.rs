@@ -1,5 +1,7 @@
 //! The split against scikit-learn's, row for row; `tests/golden/split.py` made the golden file.
 
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
+
 use std::{env, error::Error};
 
 use fer_data::{Dataset, Split, Stratify};
