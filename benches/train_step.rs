@@ -10,27 +10,27 @@ use fer::model::{Dcnn, DcnnConfig};
 use fer::nn::{Mode, Network, Step, var_builder};
 use fer::train::{LossConfig, Optimizer, OptimizerConfig, cross_entropy};
 
+/// Images in a step, as in the notebook.
+const BATCH: usize = 32;
+
 fn train_step(c: &mut Criterion) {
+    let weights = VarMap::new();
+    let network = Dcnn::new(&DcnnConfig::default(), var_builder(&weights, 42, &Device::Cpu)).unwrap();
+    let mut optimizer = Optimizer::new(OptimizerConfig::default()).unwrap();
+    let (images, labels) = faces(BATCH);
+    let mut step = 0;
     let mut group = c.benchmark_group("train_step");
-    group.sample_size(10);
-    for batch in [32_usize] {
-        let weights = VarMap::new();
-        let network = Dcnn::new(&DcnnConfig::default(), var_builder(&weights, 42, &Device::Cpu)).unwrap();
-        let mut optimizer = Optimizer::new(OptimizerConfig::default()).unwrap();
-        let (images, labels) = faces(batch);
-        let mut step = 0;
-        group.throughput(Throughput::Elements(batch as u64));
-        group.bench_function(BenchmarkId::from_parameter(batch), |b| {
-            b.iter(|| {
-                step += 1;
-                let mode = Mode::Train(Step { seed: 42, epoch: 0, step });
-                let logits = network.forward(&images, mode).unwrap();
-                let loss = cross_entropy(&logits, &labels, &LossConfig::default()).unwrap();
-                optimizer.step(&weights, &loss.backward().unwrap()).unwrap();
-                black_box(loss.to_scalar::<f32>().unwrap())
-            });
+    group.sample_size(10).throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function(BenchmarkId::from_parameter(BATCH), |b| {
+        b.iter(|| {
+            step += 1;
+            let mode = Mode::Train(Step { seed: 42, epoch: 0, step });
+            let logits = network.forward(&images, mode).unwrap();
+            let loss = cross_entropy(&logits, &labels, &LossConfig::default()).unwrap();
+            optimizer.step(&weights, &loss.backward().unwrap()).unwrap();
+            black_box(loss.to_scalar::<f32>().unwrap())
         });
-    }
+    });
     group.finish();
 }
 
