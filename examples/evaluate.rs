@@ -71,7 +71,7 @@ fn evaluate_model(model: &Path, path: &Path, args: &Args) -> Result<(), Failure>
     };
     let chosen = all.select(&labels)?;
     println!("{}, md5 {}", all.source().name.as_deref().unwrap_or(&all.source().path), all.source().md5);
-    let (data, train) = rows_to_evaluate(&chosen, model, args)?;
+    let (data, train) = rows_to_evaluate(&all, &chosen, model, args)?;
     let evaluation = Evaluation::new(&classifier, &data)?;
     let mut text = String::new();
     for (class, name) in evaluation.names.iter().enumerate() {
@@ -97,6 +97,7 @@ fn evaluate_model(model: &Path, path: &Path, args: &Args) -> Result<(), Failure>
 
 /// The rows to evaluate, and those that were trained on as far as that is known.
 fn rows_to_evaluate(
+    all: &Dataset,
     chosen: &Dataset,
     model: &Path,
     args: &Args,
@@ -105,14 +106,22 @@ fn rows_to_evaluate(
         let subsets = Subsets::read_csv(file, chosen)?;
         return Ok((subsets.test.unwrap_or(subsets.valid), Some(subsets.train)));
     }
+    let recorded = trained_on(all, model);
     if let Some(usage) = &args.usage {
-        let train = chosen.select_usage(Usage::Training)?;
-        return Ok((chosen.select_usage(usage.parse()?)?, Some(train)));
+        let train = recorded.or_else(|| all.select_usage(Usage::Training).ok());
+        return Ok((chosen.select_usage(usage.parse()?)?, train));
     }
-    // All rows: a model trained by train_dcnn has its split beside it.
-    let split = model.join("split.csv");
-    let train = split.exists().then(|| Subsets::read_csv(&split, chosen).ok()).flatten();
-    Ok((chosen.clone(), train.map(|subsets| subsets.train)))
+    Ok((chosen.clone(), recorded))
+}
+
+/// The rows that a model of `train_dcnn` was trained on, when it was on this data: its run is recorded beside it.
+fn trained_on(all: &Dataset, model: &Path) -> Option<Dataset> {
+    let record = std::fs::read_to_string(model.join("run.json")).ok()?;
+    let record: serde_json::Value = serde_json::from_str(&record).ok()?;
+    if record["source"]["md5"] != all.source().md5.as_str() {
+        return None;
+    }
+    Subsets::read_csv(model.join("split.csv"), all).ok().map(|subsets| subsets.train)
 }
 
 fn labels_of(classifier: &Classifier) -> Result<Vec<u8>, Failure> {
