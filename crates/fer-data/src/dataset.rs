@@ -247,17 +247,6 @@ impl Dataset {
         labels.iter().enumerate().filter(|(_, found)| **found == label).map(|(i, _)| i).collect()
     }
 
-    /// For each class its label and the positions of the `columns` images that the notebook shows of it.
-    ///
-    /// One index runs through all classes: the class at place i shows its images `columns`·i and on. A class
-    /// with fewer images shows fewer.
-    pub fn sample_grid(&self, columns: usize) -> Vec<(u8, Vec<usize>)> {
-        let row = |(i, &label): (usize, &u8)| {
-            (label, self.positions_of(label).into_iter().skip(columns * i).take(columns).collect())
-        };
-        self.encoder.labels().iter().enumerate().map(row).collect()
-    }
-
     /// The first `n` rows as a table: row, emotion, the first pixels, usage.
     pub fn first_rows(&self, n: usize) -> String {
         let mut table = format!("{:>5}  {:>7}  {:<36}  Usage\n", "row", "emotion", "pixels");
