@@ -6,6 +6,7 @@
 pub(crate) mod conv2d;
 pub(crate) mod dense;
 pub(crate) mod elementwise;
+pub(crate) mod groups;
 mod im2col;
 pub(crate) mod matmul;
 pub(crate) mod normalize;
