@@ -43,8 +43,8 @@ impl Default for BatchNormConfig {
 /// - weight (gamma), bias (beta), running_mean and running_var `(channels)`
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
-    weight: Tensor,
-    bias: Tensor,
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Tensor,
     running_mean: Var,
     running_var: Var,
     config: BatchNormConfig,
@@ -66,29 +66,56 @@ impl BatchNorm {
         let training = matches!(mode, Mode::Train(_));
         let moments = if training {
             let moments = xs.apply_op1_no_bwd(&Moments)?;
-            self.update_moving(&moments, xs.elem_count() / channels, xs.rank())?;
+            let [mean, var] = [0, 1].map(|row| moments.get(row)?.to_vec1::<f64>());
+            self.update_moving(&mean?, &var?, xs.elem_count() / channels, xs.rank())?;
             moments
         } else {
-            let moving = [self.running_mean.as_tensor(), self.running_var.as_tensor()];
-            Tensor::stack(&moving, 0)?.to_dtype(DType::F64)?.detach()
+            let (mean, var) = self.moving()?;
+            Tensor::from_vec([mean, var].concat(), (2, channels), xs.device())?
         };
         let op = Forward { moments, epsilon: self.config.epsilon, training };
         xs.apply_op3(&self.weight.contiguous()?, &self.bias.contiguous()?, op)
     }
 
-    /// `count` is the number of values that each statistic was taken over.
-    fn update_moving(&self, moments: &Tensor, count: usize, rank: usize) -> Result<()> {
+    /// The number of channels.
+    pub(crate) fn channels(&self) -> usize {
+        self.weight.elem_count()
+    }
+
+    /// The moving means and variances.
+    pub(crate) fn moving(&self) -> Result<(Vec<f64>, Vec<f64>)> {
+        let row = |var: &Var| var.as_tensor().to_dtype(DType::F64)?.to_vec1();
+        Ok((row(&self.running_mean)?, row(&self.running_var)?))
+    }
+
+    /// What each channel is normalised by, given the means and variances.
+    pub(crate) fn constants(&self, mean: &[f64], var: &[f64]) -> Result<Vec<Channel>> {
+        cpu::read(&self.weight, |gamma| constants(mean, var, gamma, self.config.epsilon))
+    }
+
+    /// Takes the means and biased variances of a batch into the moving ones; `count` is the number of values that
+    /// each was taken over, of a tensor of `rank` dimensions.
+    pub(crate) fn update_moving(&self, mean: &[f64], var: &[f64], count: usize, rank: usize) -> Result<()> {
         let BatchNormConfig { momentum, moving_variance, .. } = self.config;
         let correction = match moving_variance {
             MovingVariance::Notebook if rank > 2 => count as f64 / (count - 1).max(1) as f64,
             _ => 1.0,
         };
-        for (moving, row, correction) in [(&self.running_mean, 0, 1.0), (&self.running_var, 1, correction)] {
-            let new = (moments.get(row)? * ((1.0 - momentum) * correction))?.to_dtype(moving.dtype())?;
+        for (moving, new, correction) in [(&self.running_mean, mean, 1.0), (&self.running_var, var, correction)] {
+            let new = Tensor::from_slice(new, new.len(), moving.device())?;
+            let new = (new * ((1.0 - momentum) * correction))?.to_dtype(moving.dtype())?;
             moving.set(&((moving.as_tensor() * momentum)? + new)?.detach())?;
         }
         Ok(())
     }
+}
+
+fn constants(mean: &[f64], var: &[f64], gamma: &[f32], epsilon: f64) -> Vec<Channel> {
+    let channel = |((&gamma, &mean), &var): ((&f32, &f64), &f64)| {
+        let inv_std = (var + epsilon).sqrt().recip();
+        Channel { mean, inv_std, gamma: f64::from(gamma) }
+    };
+    gamma.iter().zip(mean).zip(var).map(channel).collect()
 }
 
 /// Makes a batch normalisation: gamma 1, beta 0, moving mean 0, moving variance 1.
@@ -153,11 +180,7 @@ struct Forward {
 impl Forward {
     fn channels(&self, gamma: &[f32]) -> Result<Vec<Channel>> {
         let [mean, var] = [0, 1].map(|row| self.moments.get(row)?.to_vec1::<f64>());
-        let channel = |((&gamma, mean), var): ((&f32, f64), f64)| {
-            let inv_std = (var + self.epsilon).sqrt().recip();
-            Channel { mean, inv_std, gamma: f64::from(gamma) }
-        };
-        Ok(gamma.iter().zip(mean?).zip(var?).map(channel).collect())
+        Ok(constants(&mean?, &var?, gamma, self.epsilon))
     }
 }
 

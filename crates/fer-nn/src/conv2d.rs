@@ -56,9 +56,9 @@ impl Default for Conv2dConfig {
 /// - output `(batch, out_channels, out_height, out_width)`
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    weight: Tensor,
-    bias: Tensor,
-    config: Conv2dConfig,
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Tensor,
+    pub(crate) config: Conv2dConfig,
 }
 
 impl Conv2d {
@@ -85,18 +85,27 @@ impl Conv2d {
     /// # Errors
     /// When the input is not `(batch, in_channels, height, width)`, is empty, or is smaller than the kernel.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let (batch, in_channels, height, width) = xs.dims4()?;
+        let shape = self.shape(xs.dims())?;
+        let (weight, bias) = (self.weight.contiguous()?, self.bias.contiguous()?);
+        xs.contiguous()?.apply_op3(&weight, &bias, Forward { shape, activation: self.config.activation })
+    }
+
+    /// The geometry for an input of these dimensions.
+    pub(crate) fn shape(&self, input: &[usize]) -> Result<ConvShape> {
+        let &[batch, in_channels, height, width] = input else {
+            bail!("conv2d: expected (batch, in_channels, height, width), got {input:?}")
+        };
         let (out_channels, expected, kernel_height, kernel_width) = self.weight.dims4()?;
         if in_channels != expected {
             bail!("conv2d: the input has {in_channels} channels, the weight {expected}")
         }
-        let Conv2dConfig { padding, stride, activation } = self.config;
+        let Conv2dConfig { padding, stride, .. } = self.config;
         let rows = padding.along(height, kernel_height, stride);
         let columns = padding.along(width, kernel_width, stride);
         let (Some((top, out_height)), Some((left, out_width)), false) = (rows, columns, batch == 0) else {
-            bail!("conv2d: no {kernel_height}×{kernel_width} window fits the input {:?}", xs.dims())
+            bail!("conv2d: no {kernel_height}×{kernel_width} window fits the input {input:?}")
         };
-        let shape = ConvShape {
+        Ok(ConvShape {
             batch,
             in_channels,
             height,
@@ -107,9 +116,7 @@ impl Conv2d {
             padding: (top, left),
             out_height,
             out_width,
-        };
-        let (weight, bias) = (self.weight.contiguous()?, self.bias.contiguous()?);
-        xs.contiguous()?.apply_op3(&weight, &bias, Forward { shape, activation })
+        })
     }
 }
 

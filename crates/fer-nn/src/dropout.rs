@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use fer_rand::{Purpose, Stream};
 
-use crate::{Mode, cpu};
+use crate::{Mode, Step, cpu};
 
 /// Inverted dropout: in training every value is set to 0 with probability `rate`, the others are scaled by
 /// 1/(1 − rate). The mask of a step depends on the seed, the epoch, the step and the layer's name alone.
@@ -20,13 +20,18 @@ impl Dropout {
     /// When the device fails.
     pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
         match mode {
-            Mode::Train(step) if self.rate > 0.0 => {
-                let mask =
-                    Stream { seed: step.seed, purpose: self.purpose, epoch: step.epoch, item: step.step };
-                xs.contiguous()?.apply_op1(Masked { rate: self.rate, mask })
-            }
-            _ => Ok(xs.clone()),
+            Mode::Train(step) => match self.mask(step) {
+                Some((rate, mask)) => xs.contiguous()?.apply_op1(Masked { rate, mask }),
+                None => Ok(xs.clone()),
+            },
+            Mode::Eval => Ok(xs.clone()),
         }
+    }
+
+    /// The rate and the random numbers of a step; none when everything is kept.
+    pub(crate) fn mask(&self, step: Step) -> Option<(f32, Stream)> {
+        let Step { seed, epoch, step: item } = step;
+        (self.rate > 0.0).then_some((self.rate, Stream { seed, purpose: self.purpose, epoch, item }))
     }
 }
 
@@ -66,7 +71,13 @@ impl CustomOp1 for Masked {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = cpu::elementwise::dropout(cpu::values(x, lx, self.name())?, self.rate, self.mask);
+        let x = cpu::values(x, lx, self.name())?;
+        let (channels, area) = match lx.dims() {
+            [] => (1, 1),
+            [channels] => (*channels, 1),
+            [_, channels, area @ ..] => (*channels, area.iter().product()),
+        };
+        let y = cpu::elementwise::dropout(x, channels, area, self.rate, self.mask);
         Ok((CpuStorage::F32(y), lx.shape().clone()))
     }
 

@@ -11,6 +11,7 @@ mod error;
 pub mod initializer;
 mod max_pool2d;
 mod network;
+mod sequential;
 
 pub use activation::Activation;
 pub use batch_norm::{BatchNorm, BatchNormConfig, MovingVariance, batch_norm};
@@ -22,3 +23,4 @@ pub use error::Error;
 pub use initializer::var_builder;
 pub use max_pool2d::max_pool2d;
 pub use network::{Mode, Network, Step};
+pub use sequential::{Layer, Sequential};

@@ -1,11 +1,12 @@
 //! What a network is to those who train and use it.
 
+use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor};
 
 /// What a forward pass is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Inference: moving statistics, no dropout.
+    /// Inference: moving statistics, no dropout. No gradient is taken of such a pass.
     #[default]
     Eval,
     /// Training: batch statistics, moving statistics updated, dropout masks of this step.
@@ -30,4 +31,20 @@ pub trait Network {
     /// # Errors
     /// When the images have another shape than the network was made for, or the device fails.
     fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor>;
+
+    /// The gradients of the network's variables in a training step: of the scalar that `loss` makes of the logits.
+    ///
+    /// By candle's backward pass through [`forward`](Self::forward), unless the network has a faster way: a
+    /// network that holds a [`Sequential`](crate::Sequential) passes this on to it.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and when `loss` fails.
+    fn gradients(
+        &self,
+        images: &Tensor,
+        step: Step,
+        loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<GradStore> {
+        loss(&self.forward(images, Mode::Train(step))?)?.backward()
+    }
 }

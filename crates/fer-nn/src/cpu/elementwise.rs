@@ -3,6 +3,7 @@
 use fer_rand::Stream;
 use rayon::prelude::*;
 
+use super::groups::{GROUP, Lanes, groups};
 use super::vectorized;
 use crate::Activation;
 
@@ -29,22 +30,49 @@ fn exp_m1_of_negative(x: f32) -> f32 {
     scale * p + (scale - 1.0)
 }
 
+impl Activation {
+    /// The function itself. Unlike `max`, this keeps NaN.
+    #[inline(always)]
+    fn apply(self, x: f32) -> f32 {
+        match self {
+            Self::Linear => x,
+            Self::Relu => if x < 0.0 { 0.0 } else { x },
+            Self::Elu => {
+                let below = exp_m1_of_negative(x);
+                if x <= 0.0 { below } else { x }
+            }
+        }
+    }
+}
+
+/// `activation(values + bias)` for a group of channels, in place, on the calling thread.
+pub(crate) fn activate_group(values: &mut [f32], bias: &Lanes, activation: Activation) {
+    #[inline(always)]
+    fn run(values: &mut [f32], bias: &Lanes, function: impl Fn(f32) -> f32) {
+        for lanes in values.as_chunks_mut::<GROUP>().0 {
+            for i in 0..GROUP {
+                lanes[i] = function(lanes[i] + bias[i]);
+            }
+        }
+    }
+    vectorized(
+        #[inline(always)]
+        || match activation {
+            Activation::Linear => run(values, bias, |x| Activation::Linear.apply(x)),
+            Activation::Relu => run(values, bias, |x| Activation::Relu.apply(x)),
+            Activation::Elu => run(values, bias, |x| Activation::Elu.apply(x)),
+        },
+    );
+}
+
 /// Adds `bias` to the values and applies the activation, in place, on the calling thread.
 pub(crate) fn add_bias_and_activate(values: &mut [f32], bias: f32, activation: Activation) {
     vectorized(
         #[inline(always)]
         || match activation {
             Activation::Linear => values.iter_mut().for_each(|v| *v += bias),
-            // Unlike `max`, this keeps NaN.
-            Activation::Relu => values.iter_mut().for_each(|v| {
-                let x = *v + bias;
-                *v = if x < 0.0 { 0.0 } else { x };
-            }),
-            Activation::Elu => values.iter_mut().for_each(|v| {
-                let x = *v + bias;
-                let below = exp_m1_of_negative(x);
-                *v = if x <= 0.0 { below } else { x };
-            }),
+            Activation::Relu => values.iter_mut().for_each(|v| *v = Activation::Relu.apply(*v + bias)),
+            Activation::Elu => values.iter_mut().for_each(|v| *v = Activation::Elu.apply(*v + bias)),
         },
     );
 }
@@ -111,31 +139,80 @@ pub(crate) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f6
     )
 }
 
-/// Blocks of random words that are drawn side by side.
-const LANES: usize = 16;
+/// Positions of a group that one draw of random words serves.
+const DRAW: usize = 4;
 
-/// Inverted dropout: keeps `x[i]` where its uniform number is at least `rate`, scaled by 1/(1 − rate), and puts 0
-/// elsewhere. Values are taken 64 at a time from 16 blocks of the stream: the first 16 values get the first words of
-/// the blocks, the next 16 the second words, and so on.
-pub(crate) fn dropout(x: &[f32], rate: f32, mask: Stream) -> Vec<f32> {
-    // u = word·2⁻³² ≥ rate, decided on the integers.
-    let threshold = (f64::from(rate) * 4_294_967_296.0) as u32;
-    let scale = 1.0 / (1.0 - rate);
+/// The random words of some dropout: value `lane` at position `p` of a plane (a group of channels of an image)
+/// takes word `p mod 4` of block `16·(plane·⌈area/4⌉ + p/4) + lane`.
+#[derive(Clone, Copy)]
+struct Mask {
+    stream: Stream,
+    first_block: u32,
+    /// u = word·2⁻³² ≥ rate, decided on the integers.
+    threshold: u32,
+    scale: f32,
+}
+
+impl Mask {
+    fn of(plane: usize, area: usize, rate: f32, stream: Stream) -> Self {
+        Self {
+            stream,
+            first_block: (plane * area.div_ceil(DRAW) * GROUP) as u32,
+            threshold: (f64::from(rate) * 4_294_967_296.0) as u32,
+            scale: 1.0 / (1.0 - rate),
+        }
+    }
+
+    /// The words of positions `4·draw..4·draw + 4`.
+    #[inline(always)]
+    fn words(&self, draw: usize) -> [[u32; GROUP]; DRAW] {
+        self.stream.blocks::<GROUP>(self.first_block.wrapping_add((draw * GROUP) as u32))
+    }
+
+    #[inline(always)]
+    fn apply(&self, x: f32, word: u32) -> f32 {
+        if word >= self.threshold { x * self.scale } else { 0.0 }
+    }
+}
+
+/// Inverted dropout of a group of channels `(area, 16)`, in place, on the calling thread: keeps a value where its
+/// uniform number is at least `rate`, scaled by 1/(1 − rate), and puts 0 elsewhere.
+pub(crate) fn mask_plane(plane: usize, values: &mut [f32], rate: f32, stream: Stream) {
+    let mask = Mask::of(plane, values.len() / GROUP, rate, stream);
+    vectorized(
+        #[inline(always)]
+        || {
+            for (draw, values) in values.chunks_mut(DRAW * GROUP).enumerate() {
+                let words = mask.words(draw);
+                for (value, &word) in values.iter_mut().zip(words.as_flattened()) {
+                    *value = mask.apply(*value, word);
+                }
+            }
+        },
+    );
+}
+
+/// Inverted dropout of `(batch, channels, area)`, with the numbers of [`mask_plane`].
+pub(crate) fn dropout(x: &[f32], channels: usize, area: usize, rate: f32, stream: Stream) -> Vec<f32> {
     let mut y = vec![0.0; x.len()];
-    (y.par_chunks_mut(CHUNK), x.par_chunks(CHUNK)).into_par_iter().enumerate().for_each(|(chunk, (y, x))| {
-        let mut block = (chunk * CHUNK / 4) as u32;
-        vectorized(
-            #[inline(always)]
-            || {
-                for (y, x) in y.chunks_mut(4 * LANES).zip(x.chunks(4 * LANES)) {
-                    let words = mask.blocks::<LANES>(block);
-                    block = block.wrapping_add(LANES as u32);
-                    for ((y, &x), &word) in y.iter_mut().zip(x).zip(words.as_flattened()) {
-                        *y = if word >= threshold { x * scale } else { 0.0 };
+    let of_image = groups(channels);
+    let images = x.par_chunks(channels * area);
+    y.par_chunks_mut(channels * area).zip(images).enumerate().for_each(|(image, (y, x))| {
+        let planes = y.chunks_mut(GROUP * area).zip(x.chunks(GROUP * area));
+        for (group, (y, x)) in planes.enumerate() {
+            let mask = Mask::of(image * of_image + group, area, rate, stream);
+            for draw in 0..area.div_ceil(DRAW) {
+                let words = vectorized(
+                    #[inline(always)]
+                    || mask.words(draw),
+                );
+                for (position, words) in (draw * DRAW..area).zip(words) {
+                    for (i, &word) in (position..x.len()).step_by(area).zip(&words) {
+                        y[i] = mask.apply(x[i], word);
                     }
                 }
-            },
-        );
+            }
+        }
     });
     y
 }

@@ -28,6 +28,9 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
+    /// Leaves values as they are.
+    pub const IDENTITY: Self = Self { center: [0.0; GROUP], scale: [1.0; GROUP], shift: [0.0; GROUP] };
+
     #[inline(always)]
     pub fn apply(&self, x: &Lanes) -> Lanes {
         std::array::from_fn(|i| (x[i] - self.center[i]) * self.scale[i] + self.shift[i])
@@ -43,6 +46,28 @@ pub(crate) struct Images<'a> {
     pub width: usize,
     /// For every group, how to normalise it on the way; zeros outside the images stay zeros.
     pub norm: Option<&'a [Norm]>,
+}
+
+impl Images<'_> {
+    /// The normalised values as `(batch, channels, height, width)`.
+    pub fn to_plain(self) -> Vec<f32> {
+        let area = self.height * self.width;
+        let batch = self.data.len() / (groups(self.channels) * area * GROUP);
+        let mut plain = vec![0.0; batch * self.channels * area];
+        match self.norm {
+            None => from_groups(self.data, self.channels, area, &mut plain),
+            Some(norms) => {
+                let mut data = vec![0.0; self.data.len()];
+                let planes = data.par_chunks_exact_mut(area * GROUP).zip(self.data.par_chunks_exact(area * GROUP));
+                planes.enumerate().for_each(|(plane, (to, from))| {
+                    let pairs = to.as_chunks_mut::<GROUP>().0.iter_mut().zip(from.as_chunks::<GROUP>().0);
+                    pairs.for_each(|(to, from)| *to = norms[plane % norms.len()].apply(from));
+                });
+                from_groups(&data, self.channels, area, &mut plain);
+            }
+        }
+        plain
+    }
 }
 
 /// Some rows of one group of channels of one image.

@@ -5,17 +5,21 @@
 
 pub(crate) mod conv2d;
 pub(crate) mod dense;
+mod direct;
 pub(crate) mod elementwise;
 pub(crate) mod groups;
 mod im2col;
 pub(crate) mod matmul;
+mod moments;
 pub(crate) mod normalize;
 pub(crate) mod pool;
 mod scratch;
+pub(crate) mod tail;
+pub(crate) mod trunk;
 mod winograd;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, Layout, Result, bail};
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
 /// The values of a contiguous f32 tensor.
 pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout, op: &str) -> Result<&'a [f32]> {
@@ -25,6 +29,16 @@ pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout, op: &str) -> 
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&data[start..end]),
         None => bail!("{op} works on contiguous tensors, got {layout:?}"),
+    }
+}
+
+/// Calls `work` with the values of a tensor of the CPU.
+pub(crate) fn read<R>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(work(values(storage, layout, "reading")?)),
+        _ => bail!("expected a tensor on the CPU, got one on {:?}", tensor.device()),
     }
 }
 

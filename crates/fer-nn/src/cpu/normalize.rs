@@ -43,13 +43,34 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    fn center(&self) -> f32 {
+    /// What values are measured from.
+    pub fn center(&self) -> f32 {
         self.mean as f32
     }
 
     /// What the centre leaves of the mean.
     fn rest(&self) -> f64 {
         self.mean - f64::from(self.center())
+    }
+
+    /// `scale` and `shift` of `y = (x − center)·scale + shift`.
+    pub fn affine(&self, beta: f32) -> [f32; 2] {
+        let scale = self.gamma * self.inv_std;
+        [scale as f32, (f64::from(beta) - self.rest() * scale) as f32]
+    }
+
+    /// (Σ dy·x̂, Σ dy) from Σ dy·(x − center) and Σ dy.
+    pub fn gradient_sums(&self, products: f64, gradients: f64) -> (f64, f64) {
+        ((products - self.rest() * gradients) * self.inv_std, gradients)
+    }
+
+    /// `scale`, `slope` and `constant` of the input's gradient `scale·dy + slope·(x − center) + constant`, from
+    /// (Σ dy·x̂, Σ dy) over `count` values. An infinite `count` leaves the sums out.
+    pub fn input_gradient(&self, sums: (f64, f64), count: f64) -> [f32; 3] {
+        let scale = self.gamma * self.inv_std;
+        let slope = -scale * self.inv_std * sums.0 / count;
+        let constant = -scale * sums.1 / count - slope * self.rest();
+        [scale as f32, slope as f32, constant as f32]
     }
 }
 
@@ -58,9 +79,7 @@ pub(crate) fn forward(x: &[f32], channels: &[Channel], beta: &[f32], area: usize
     let mut y = vec![0.0; x.len()];
     y.par_chunks_mut(area).zip(x.par_chunks(area)).enumerate().for_each(|(plane, (y, x))| {
         let c = plane % channels.len();
-        let (center, scale) = (channels[c].center(), channels[c].gamma * channels[c].inv_std);
-        let shift = (f64::from(beta[c]) - channels[c].rest() * scale) as f32;
-        let scale = scale as f32;
+        let (center, [scale, shift]) = (channels[c].center(), channels[c].affine(beta[c]));
         vectorized(
             #[inline(always)]
             || y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - center) * scale + shift),
@@ -83,7 +102,7 @@ pub(crate) fn gradient_sums(x: &[f32], dy: &[f32], channels: &[Channel], area: u
     let of_channel = |(c, channel): (usize, &Channel)| {
         let of_channel = planes[c..].iter().step_by(channels.len());
         let (products, gradients) = of_channel.fold((0.0, 0.0), |sums, p| (sums.0 + p.0, sums.1 + p.1));
-        ((products - channel.rest() * gradients) * channel.inv_std, gradients)
+        channel.gradient_sums(products, gradients)
     };
     channels.iter().enumerate().map(of_channel).collect()
 }
@@ -102,11 +121,8 @@ pub(crate) fn input_gradient(
     (dx.par_chunks_mut(area), x.par_chunks(area), dy.par_chunks(area)).into_par_iter().enumerate().for_each(
         |(plane, (dx, x, dy))| {
             let c = plane % channels.len();
-            let channel = &channels[c];
-            let scale = channel.gamma * channel.inv_std;
-            let slope = -scale * channel.inv_std * sums[c].0 / count;
-            let constant = (-scale * sums[c].1 / count - slope * channel.rest()) as f32;
-            let (center, scale, slope) = (channel.center(), scale as f32, slope as f32);
+            let center = channels[c].center();
+            let [scale, slope, constant] = channels[c].input_gradient(sums[c], count);
             vectorized(
                 #[inline(always)]
                 || {

@@ -9,4 +9,5 @@ mod dense;
 mod dropout;
 mod max_pool2d;
 mod reference;
+mod sequential;
 mod threads;

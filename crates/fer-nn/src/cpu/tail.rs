@@ -1,0 +1,326 @@
+//! What follows a convolution in its block, on channel groups: normalisation, 2×2 maximum pooling and dropout in
+//! one pass over memory, and their gradients with that of the activation in two.
+//!
+//! With `y` the activation's output, `n = (y − center)·scale + shift` and `z` the masked maxima of `n`, the
+//! gradients go back as
+//!
+//! ```text
+//! dn = dz·mask where n is its window's first maximum, else 0
+//! da = (scale·dn + slope·(y − center) + constant) · activation′
+//! ```
+//!
+//! where `slope` and `constant` carry what the batch's statistics depend on; they follow from Σ dn and
+//! Σ dn·(y − center), the first of the two passes.
+
+use fer_rand::Stream;
+use rayon::prelude::*;
+
+use super::groups::{GROUP, Lanes, Norm, groups};
+use super::normalize::Channel;
+use super::vectorized;
+use crate::Activation;
+
+/// The shape of the activations, and what is done to them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tail {
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+    /// Whether the maximum of every 2×2 window is taken.
+    pub pool: bool,
+    /// The rate and the numbers of a dropout.
+    pub dropout: Option<(f32, Stream)>,
+}
+
+/// What a pass over the gradients adds up: a sum and a sum of products for each lane.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sums {
+    pub of_gradient: [f64; GROUP],
+    pub of_product: [f64; GROUP],
+}
+
+impl Sums {
+    /// Adds a row of gradients `dn` and their products with `y − center`.
+    #[inline(always)]
+    pub fn add_row(&mut self, y: &[Lanes], dn: &[Lanes], center: &Lanes) {
+        let (mut gradient, mut product) = ([0.0_f32; GROUP], [0.0_f32; GROUP]);
+        for (y, dn) in y.iter().zip(dn) {
+            for lane in 0..GROUP {
+                gradient[lane] += dn[lane];
+                product[lane] += dn[lane] * (y[lane] - center[lane]);
+            }
+        }
+        add(&mut self.of_gradient, &gradient);
+        add(&mut self.of_product, &product);
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [f64; GROUP], row: &Lanes) {
+    sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+}
+
+/// The factors of the normalisation's gradient for a group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Slopes {
+    center: Lanes,
+    scale: Lanes,
+    slope: Lanes,
+    constant: Lanes,
+}
+
+impl Slopes {
+    /// Without a normalisation the gradient passes through.
+    pub const IDENTITY: Self =
+        Self { center: [0.0; GROUP], scale: [1.0; GROUP], slope: [0.0; GROUP], constant: [0.0; GROUP] };
+
+    /// For every group, from the channels and their (Σ dy·x̂, Σ dy) over `count` values.
+    pub fn of(channels: &[Channel], sums: &[(f64, f64)], count: f64) -> Vec<Self> {
+        let mut slopes = vec![Self::IDENTITY; groups(channels.len())];
+        for (c, (channel, &sums)) in channels.iter().zip(sums).enumerate() {
+            let (group, lane) = (&mut slopes[c / GROUP], c % GROUP);
+            group.center[lane] = channel.center();
+            [group.scale[lane], group.slope[lane], group.constant[lane]] = channel.input_gradient(sums, count);
+        }
+        slopes
+    }
+
+    #[inline(always)]
+    fn apply(&self, y: &Lanes, dn: &Lanes) -> Lanes {
+        std::array::from_fn(|i| {
+            self.scale[i] * dn[i] + self.slope[i] * (y[i] - self.center[i]) + self.constant[i]
+        })
+    }
+}
+
+impl Tail {
+    fn out_area(&self) -> usize {
+        if self.pool { (self.height / 2) * (self.width / 2) } else { self.height * self.width }
+    }
+
+    /// The values of `z`.
+    pub fn out_len(&self, batch: usize) -> usize {
+        batch * groups(self.channels) * self.out_area() * GROUP
+    }
+
+    /// `z` from `y`.
+    pub fn forward(&self, y: &[f32], norms: &[Norm], z: &mut [f32]) {
+        let planes = y.par_chunks_exact(self.height * self.width * GROUP);
+        z.par_chunks_exact_mut(self.out_area() * GROUP).zip(planes).enumerate().for_each(|(plane, (z, y))| {
+            let norm = norms[plane % norms.len()];
+            let (y, lanes) = (y.as_chunks::<GROUP>().0, z.as_chunks_mut::<GROUP>().0);
+            vectorized(
+                #[inline(always)]
+                || self.pool_plane(y, &norm, lanes),
+            );
+            self.mask(plane, z);
+        });
+    }
+
+    /// The normalised values or their windows' maxima.
+    #[inline(always)]
+    pub fn pool_plane(&self, y: &[Lanes], norm: &Norm, z: &mut [Lanes]) {
+        if !self.pool {
+            z.iter_mut().zip(y).for_each(|(z, y)| *z = norm.apply(y));
+            return;
+        }
+        for (row, z) in z.chunks_exact_mut(self.width / 2).enumerate() {
+            let (top, bottom) = self.rows(y, row);
+            for ((z, top), bottom) in z.iter_mut().zip(top.as_chunks::<2>().0).zip(bottom.as_chunks::<2>().0) {
+                let [a, b, c, d] = [&top[0], &top[1], &bottom[0], &bottom[1]].map(|y| norm.apply(y));
+                for i in 0..GROUP {
+                    z[i] = greater(greater(a[i], b[i]), greater(c[i], d[i]));
+                }
+            }
+        }
+    }
+
+    /// The two rows under a row of windows.
+    #[inline(always)]
+    fn rows<'a>(&self, y: &'a [Lanes], row: usize) -> (&'a [Lanes], &'a [Lanes]) {
+        y[2 * row * self.width..][..2 * self.width].split_at(self.width)
+    }
+
+    /// Keeps the values whose uniform number is at least the rate, scaled by 1/(1 − rate); the others become 0.
+    fn mask(&self, plane: usize, values: &mut [f32]) {
+        if let Some((rate, stream)) = self.dropout {
+            super::elementwise::mask_plane(plane, values, rate, stream);
+        }
+    }
+
+    /// Multiplies `dz` by the dropout's mask, and adds up dn and dn·(y − center) for every image and group.
+    pub fn backward_sums(&self, y: &[f32], norms: &[Norm], dz: &mut [f32]) -> Vec<Sums> {
+        let planes = y.par_chunks_exact(self.height * self.width * GROUP);
+        let gradients = dz.par_chunks_exact_mut(self.out_area() * GROUP);
+        let sums = gradients.zip(planes).enumerate().map(|(plane, (dz, y))| {
+            self.mask(plane, dz);
+            let norm = norms[plane % norms.len()];
+            let (y, dz) = (y.as_chunks::<GROUP>().0, dz.as_chunks::<GROUP>().0);
+            vectorized(
+                #[inline(always)]
+                || self.sum_plane(y, &norm, dz),
+            )
+        });
+        sums.collect()
+    }
+
+    #[inline(always)]
+    fn sum_plane(&self, y: &[Lanes], norm: &Norm, dz: &[Lanes]) -> Sums {
+        let mut sums = Sums::default();
+        if !self.pool {
+            for (y, dz) in y.chunks_exact(self.width).zip(dz.chunks_exact(self.width)) {
+                sums.add_row(y, dz, &norm.center);
+            }
+            return sums;
+        }
+        for (row, dz) in dz.chunks_exact(self.width / 2).enumerate() {
+            let (top, bottom) = self.rows(y, row);
+            let (mut gradient, mut product) = ([0.0_f32; GROUP], [0.0_f32; GROUP]);
+            for ((dz, top), bottom) in dz.iter().zip(top.as_chunks::<2>().0).zip(bottom.as_chunks::<2>().0) {
+                let [a, b, c, d] = [&top[0], &top[1], &bottom[0], &bottom[1]];
+                let n = [a, b, c, d].map(|y| norm.apply(y));
+                for i in 0..GROUP {
+                    let [at_b, at_d, below] = first_maximum(n[0][i], n[1][i], n[2][i], n[3][i]);
+                    let above = if at_b { b[i] } else { a[i] };
+                    let under = if at_d { d[i] } else { c[i] };
+                    let y = if below { under } else { above };
+                    gradient[i] += dz[i];
+                    product[i] += dz[i] * (y - norm.center[i]);
+                }
+            }
+            add(&mut sums.of_gradient, &gradient);
+            add(&mut sums.of_product, &product);
+        }
+        sums
+    }
+
+    /// `da` from the masked `dz` of pooled values; the sums of `da` for every image and group.
+    pub fn backward_pooled(
+        &self,
+        y: &[f32],
+        norms: &[Norm],
+        slopes: &[Slopes],
+        activation: Activation,
+        dz: &[f32],
+        da: &mut [f32],
+    ) -> Vec<[f64; GROUP]> {
+        let area = self.height * self.width;
+        let gradients = dz.par_chunks_exact(self.out_area() * GROUP);
+        let planes = da.par_chunks_exact_mut(area * GROUP).zip(y.par_chunks_exact(area * GROUP));
+        let sums = planes.zip(gradients).enumerate().map(|(plane, ((da, y), dz))| {
+            let (norm, slopes) = (norms[plane % norms.len()], slopes[plane % slopes.len()]);
+            let (y, dz) = (y.as_chunks::<GROUP>().0, dz.as_chunks::<GROUP>().0);
+            let da = da.as_chunks_mut::<GROUP>().0;
+            vectorized(
+                #[inline(always)]
+                || {
+                    self.scatter(y, &norm, dz, da);
+                    through_activation(y, &slopes, activation, self.width, da)
+                },
+            )
+        });
+        sums.collect()
+    }
+
+    /// dn: every window's gradient at its first maximum, zeros elsewhere.
+    #[inline(always)]
+    fn scatter(&self, y: &[Lanes], norm: &Norm, dz: &[Lanes], dn: &mut [Lanes]) {
+        let width = self.width;
+        for (row, dz) in dz.chunks_exact(width / 2).enumerate() {
+            let (top, bottom) = self.rows(y, row);
+            let (dn_top, dn_bottom) = dn[2 * row * width..][..2 * width].split_at_mut(width);
+            let inputs = top.as_chunks::<2>().0.iter().zip(bottom.as_chunks::<2>().0);
+            let outputs = dn_top.as_chunks_mut::<2>().0.iter_mut().zip(dn_bottom.as_chunks_mut::<2>().0);
+            for ((dz, (top, bottom)), (dn_top, dn_bottom)) in dz.iter().zip(inputs).zip(outputs) {
+                let n = [&top[0], &top[1], &bottom[0], &bottom[1]].map(|y| norm.apply(y));
+                for i in 0..GROUP {
+                    let [at_b, at_d, below] = first_maximum(n[0][i], n[1][i], n[2][i], n[3][i]);
+                    dn_top[0][i] = if !below & !at_b { dz[i] } else { 0.0 };
+                    dn_top[1][i] = if !below & at_b { dz[i] } else { 0.0 };
+                    dn_bottom[0][i] = if below & !at_d { dz[i] } else { 0.0 };
+                    dn_bottom[1][i] = if below & at_d { dz[i] } else { 0.0 };
+                }
+            }
+            if width % 2 == 1 {
+                dn_top[width - 1] = [0.0; GROUP];
+                dn_bottom[width - 1] = [0.0; GROUP];
+            }
+        }
+        dn[self.height / 2 * 2 * width..].fill([0.0; GROUP]);
+    }
+
+    /// `da` in place of dn, where there is no pooling; the sums of `da` for every image and group.
+    pub fn backward_in_place(
+        &self,
+        y: &[f32],
+        slopes: &[Slopes],
+        activation: Activation,
+        dn: &mut [f32],
+    ) -> Vec<[f64; GROUP]> {
+        let plane_len = self.height * self.width * GROUP;
+        let planes = dn.par_chunks_exact_mut(plane_len).zip(y.par_chunks_exact(plane_len));
+        let sums = planes.enumerate().map(|(plane, (dn, y))| {
+            let slopes = slopes[plane % slopes.len()];
+            let (y, dn) = (y.as_chunks::<GROUP>().0, dn.as_chunks_mut::<GROUP>().0);
+            vectorized(
+                #[inline(always)]
+                || through_activation(y, &slopes, activation, self.width, dn),
+            )
+        });
+        sums.collect()
+    }
+}
+
+/// The greater value; the first when they are equal, NaN when either is.
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if b > a || b.is_nan() { b } else { a }
+}
+
+/// Where a window's first maximum is: whether it is to the right in the upper row, to the right in the lower row,
+/// and in the lower row.
+#[inline(always)]
+fn first_maximum(a: f32, b: f32, c: f32, d: f32) -> [bool; 3] {
+    let (above, under) = (greater(a, b), greater(c, d));
+    [(b > a) | b.is_nan(), (d > c) | d.is_nan(), (under > above) | under.is_nan()]
+}
+
+/// dn becomes `da`, row by row; the sums of `da`.
+#[inline(always)]
+fn through_activation(
+    y: &[Lanes],
+    slopes: &Slopes,
+    activation: Activation,
+    width: usize,
+    dn: &mut [Lanes],
+) -> [f64; GROUP] {
+    let mut sums = [0.0; GROUP];
+    match activation {
+        Activation::Linear => rows_through(y, slopes, width, dn, &mut sums, |_| 1.0),
+        Activation::Relu => rows_through(y, slopes, width, dn, &mut sums, |y| if y > 0.0 { 1.0 } else { 0.0 }),
+        Activation::Elu => rows_through(y, slopes, width, dn, &mut sums, |y| if y > 0.0 { 1.0 } else { y + 1.0 }),
+    }
+    sums
+}
+
+#[inline(always)]
+fn rows_through(
+    y: &[Lanes],
+    slopes: &Slopes,
+    width: usize,
+    dn: &mut [Lanes],
+    sums: &mut [f64; GROUP],
+    derivative: impl Fn(f32) -> f32,
+) {
+    for (y, dn) in y.chunks_exact(width).zip(dn.chunks_exact_mut(width)) {
+        let mut row = [0.0_f32; GROUP];
+        for (y, dn) in y.iter().zip(dn) {
+            let gradient = slopes.apply(y, dn);
+            for i in 0..GROUP {
+                dn[i] = gradient[i] * derivative(y[i]);
+                row[i] += dn[i];
+            }
+        }
+        add(sums, &row);
+    }
+}

@@ -1,0 +1,123 @@
+//! Layers one after the other.
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Result, Tensor, Var};
+
+use crate::cpu::trunk::Trunk;
+use crate::{BatchNorm, Conv2d, Dense, Dropout, Mode, Network, Step, max_pool2d};
+
+/// A layer of a [`Sequential`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the layers have their documentation")]
+pub enum Layer {
+    Conv2d(Conv2d),
+    BatchNorm(BatchNorm),
+    /// [`max_pool2d`].
+    MaxPool2d {
+        size: usize,
+        stride: usize,
+    },
+    Dropout(Dropout),
+    /// `(batch, …)` to `(batch, values)`.
+    Flatten,
+    Dense(Dense),
+}
+
+impl Layer {
+    /// The output for a batch.
+    ///
+    /// # Errors
+    /// As the layer's.
+    pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
+        match self {
+            Self::Conv2d(conv) => conv.forward(xs),
+            Self::BatchNorm(norm) => norm.forward(xs, mode),
+            Self::MaxPool2d { size, stride } => max_pool2d(xs, *size, *stride),
+            Self::Dropout(dropout) => dropout.forward(xs, mode),
+            Self::Flatten => xs.flatten_from(1),
+            Self::Dense(dense) => dense.forward(xs),
+        }
+    }
+}
+
+/// Layers one after the other: the same numbers as calling them in turn, to rounding, and faster.
+///
+/// The convolutions it begins with, each with what follows it (batch norm, 2×2 max pooling, dropout, in this
+/// order, each or none), run as one: in few passes over memory that is kept from step to step. The other layers,
+/// and all of them on other devices than the CPU, are called in turn.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use candle_nn::VarMap;
+/// use fer_nn::{Layer, Network, Sequential, Step, conv2d, dense, var_builder};
+///
+/// let vars = VarMap::new();
+/// let vb = var_builder(&vars, 42, &Device::Cpu);
+/// let net = Sequential::new(vec![
+///     Layer::Conv2d(conv2d(1, 8, 3, Default::default(), vb.pp("conv"))?),
+///     Layer::MaxPool2d { size: 2, stride: 2 },
+///     Layer::Flatten,
+///     Layer::Dense(dense(8 * 4 * 4, 3, Default::default(), vb.pp("out"))?),
+/// ]);
+/// let images = Tensor::ones((2, 1, 8, 8), DType::F32, &Device::Cpu)?;
+/// let gradients = net.gradients(&images, Step::default(), &mut |logits| logits.sum_all())?;
+/// assert!(vars.all_vars().iter().all(|var| gradients.get(var).is_some()));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sequential {
+    trunk: Trunk,
+    layers: Vec<Layer>,
+}
+
+impl Sequential {
+    /// A network of these layers.
+    pub fn new(layers: Vec<Layer>) -> Self {
+        Self { trunk: Trunk::of(&layers), layers }
+    }
+
+    /// The layers, first to last.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The layers that run as one on such images, and those after them.
+    fn split(&self, images: &Tensor) -> Option<(&Trunk, &[Layer])> {
+        let fused = images.device().is_cpu() && images.dtype() == DType::F32 && self.trunk.layers() > 0;
+        fused.then(|| (&self.trunk, &self.layers[self.trunk.layers()..]))
+    }
+}
+
+/// The output of `layers`, one after the other.
+fn in_turn(layers: &[Layer], images: &Tensor, mode: Mode) -> Result<Tensor> {
+    layers.iter().try_fold(images.clone(), |xs, layer| layer.forward(&xs, mode))
+}
+
+impl Network for Sequential {
+    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        match (mode, self.split(images)) {
+            (Mode::Eval, Some((trunk, head))) => in_turn(head, &trunk.infer(images)?, mode),
+            _ => in_turn(&self.layers, images, mode),
+        }
+    }
+
+    fn gradients(
+        &self,
+        images: &Tensor,
+        step: Step,
+        loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<GradStore> {
+        let mode = Mode::Train(step);
+        let Some((trunk, head)) = self.split(images).filter(|(trunk, _)| trunk.holds_its_variables()) else {
+            return loss(&in_turn(&self.layers, images, mode)?)?.backward();
+        };
+        let (features, pass) = trunk.forward(images, step)?;
+        let features = Var::from_tensor(&features)?;
+        let mut gradients = loss(&in_turn(head, features.as_tensor(), mode)?)?.backward()?;
+        if let Some(of_features) = gradients.remove(&features) {
+            pass.backward(&of_features, &mut gradients)?;
+        }
+        Ok(gradients)
+    }
+}
