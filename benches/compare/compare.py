@@ -1,61 +1,108 @@
-"""Measures the peers and this project in turn and prints medians and ratios.
+"""Measures the peers and this project in turn, and prints a table of medians and ratios.
 
-Each round runs the peer in a process of its own, then the criterion benchmark of the same work; the table shows the
-medians over the rounds. A ratio under 1 means that this project is faster.
+    benches/compare/run [--data fer2013.csv[.gz]] [--torch] [--native] [--rounds 3] [--only TEXT]
+
+Each round runs what stands beside ours, every peer in a process of its own, and then ours: f32, and all cores unless
+a row says otherwise. A ratio is ours by the other's, so less is better; "at most" and "aim for" are bounds of it.
+Where several peers are bounded, the fastest counts. Where both sides say of what work a number is (images,
+parameters, threads, steps), it has to be the same.
+
+rows.py has the rows; peers/ one file a peer, which says what it does; ours.py this project's side.
 """
 
 import argparse
-import json
+import gzip
 import os
+import platform
+import shutil
 import statistics
-import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+import ours
+from measurement import CORES, check_same_work, median
+from rows import data_rows, native_rows, network_rows, own_rows
 
-# what is measured, the peer's arguments, the benchmark and the name criterion files it under
-ROWS = [
-    ("training step, batch 32", ["train_step", "32"], "train_step", "train_step/32"),
-    ("inference, batch 1", ["inference", "1"], "inference", "inference/1"),
-    ("inference, batch 32", ["inference", "32"], "inference", "inference/32"),
-    ("inference, batch 256", ["inference", "256"], "inference", "inference/256"),
-    ("augmentation, one image", ["augment"], "augment", "augment/notebook"),
-]
+HEAD = ["work", "beside", "its median", "ours", "ratio", "ratios of the rounds", "at most", "aim for"]
 
 
-def peer(arguments):
-    command = [sys.executable, str(HERE / "peer.py"), *arguments]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(output.split()[-1])
+def measure(row, rounds):
+    """Prints a line of the table for everything that stands beside ours in the row."""
+    taken = []
+    for _ in range(rounds):
+        taken.append(([beside.measure() for beside in row.beside], row.ours()))
+        check_same_work([*taken[-1][0], taken[-1][1]])
+    mine = median([mine for _, mine in taken])
+    for index, beside in enumerate(row.beside):
+        other = median([others[index] for others, _ in taken])
+        ratios = [mine.value / others[index].value for others, mine in taken]
+        each = " ".join(f"{ratio:.3f}" for ratio in ratios)
+        bounds = ["" if bound is None else f"{bound:.3g}" for bound in (beside.at_most, beside.aim)]
+        line(row.work, other.name, other, mine, f"{statistics.median(ratios):.3f}", each, *bounds)
 
 
-def ours(bench, name):
-    command = ["cargo", "bench", "--quiet", "--bench", bench, "--", f"^{name}$"]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
-    estimates = json.loads((TARGET / "criterion" / name / "new" / "estimates.json").read_text())
-    return estimates["median"]["point_estimate"] / 1e9
+def line(*cells):
+    print("|", " | ".join(map(str, cells)), "|", flush=True)
+
+
+def machine():
+    """The processor, its cores and its memory."""
+    name = platform.processor() or platform.machine()
+    if (info := Path("/proc/cpuinfo")).exists():
+        facts = dict(fact.split("\t", 1) for fact in info.read_text().splitlines() if "\t" in fact)
+        facts = {key.strip(): value.strip("\t: ") for key, value in facts.items()}
+        parts = [facts.get("model name", name)]
+        parts += [f"{key} {facts[key]}" for key in ("cpu family", "model") if key in facts]
+        parts += [flag for flag in ("avx512f", "avx2") if flag in facts.get("flags", "").split()][:1]
+        name = ", ".join(parts)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{name}, {CORES} cores, {memory:.0f} GiB"
+
+
+def plain(data, folder):
+    """The file itself, or what is in it where it is compressed."""
+    if data.suffix != ".gz":
+        return data.resolve()
+    unpacked = folder / data.stem
+    with gzip.open(data) as packed, open(unpacked, "wb") as file:
+        shutil.copyfileobj(packed, file)
+    return unpacked
+
+
+def arguments():
+    usage = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser(prog="benches/compare/run", description=usage)
+    data = os.environ.get("FER2013_CSV")
+    parser.add_argument("--data", type=Path, default=data, help="fer2013.csv or its .gz, or in FER2013_CSV")
+    parser.add_argument("--torch", action="store_true", help="PyTorch as well; on Linux its wheel is large")
+    parser.add_argument("--native", action="store_true", help="a build for this very processor as well")
+    parser.add_argument("--rounds", type=int, default=3, help="of each row [3]")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name contains this")
+    return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="rows whose name contains this")
-    arguments = parser.parse_args()
-    print(f"| {'work':<24} | {'peer, ms':>9} | {'ours, ms':>9} | {'ratio':>6} | ratios of the rounds |")
-    print("| --- | --- | --- | --- | --- |")
-    for title, peer_arguments, bench, name in ROWS:
-        if arguments.only not in title:
-            continue
-        pairs = [(peer(peer_arguments), ours(bench, name)) for _ in range(arguments.rounds)]
-        theirs = statistics.median(p for p, _ in pairs)
-        mine = statistics.median(o for _, o in pairs)
-        ratios = [o / p for p, o in pairs]
-        each = " ".join(f"{ratio:.3f}" for ratio in ratios)
-        ratio = statistics.median(ratios)
-        print(f"| {title:<24} | {theirs * 1e3:9.3f} | {mine * 1e3:9.3f} | {ratio:6.3f} | {each} |", flush=True)
+    options = arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        rows = network_rows(options.torch)
+        if options.data:
+            rows += data_rows(plain(options.data, folder), folder)
+        rows += own_rows(folder)
+        if options.native:
+            rows += native_rows()
+
+        print(f"{machine()}; {ours.version()}")
+        print(" ".join(["benches/compare/run", *sys.argv[1:]]))
+        print()
+        line(*HEAD)
+        line(*["---"] * len(HEAD))
+        for row in rows:
+            if options.only in row.work:
+                measure(row, options.rounds)
+    if not options.data:
+        print("\nNot measured, for want of --data: the memory of training, and reading fer2013.csv.")
 
 
 if __name__ == "__main__":

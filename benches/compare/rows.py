@@ -1,0 +1,131 @@
+"""What is measured beside what, and the bounds of each ratio."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import ours
+from measurement import Measurement, run
+
+# Training steps of the processes whose memory is measured.
+STEPS = 20
+
+
+@dataclass
+class Beside:
+    """What ours is measured beside: a peer, a limit, or ours in another way."""
+
+    measure: Callable[[], Measurement]
+    at_most: float | None = None
+    aim: float | None = None
+
+
+@dataclass
+class Row:
+    work: str
+    ours: Callable[[], Measurement]
+    beside: list[Beside]
+
+
+def network_rows(torch):
+    """Training and inference of the notebook's network, on images in memory."""
+    inference = [(32, 0.55, 0.33, None, None), (256, 0.55, 0.33, None, None), (1, 0.60, 0.40, 0.60, 0.40)]
+    step = [Beside(partial(peer, "tensorflow", "train_step", 32), 0.55, 0.33)]
+    rows = [Row("training step, batch 32", partial(ours.criterion, "train_step", "train_step/32"), step)]
+    if torch:
+        step.append(Beside(partial(peer, "pytorch", "train_step", 32)))
+    for batch, at_most, aim, onnx_at_most, onnx_aim in inference:
+        beside = [
+            Beside(partial(peer, "tensorflow", "inference", batch), at_most, aim),
+            Beside(partial(peer, "onnx_runtime", batch), onnx_at_most, onnx_aim),
+        ]
+        if torch:
+            beside.append(Beside(partial(peer, "pytorch", "inference", batch)))
+        classify = partial(ours.criterion, "inference", f"inference/{batch}")
+        rows.append(Row(f"inference, batch {batch}", classify, beside))
+    return rows
+
+
+def data_rows(data, folder):
+    """From the real file."""
+    half = folder / "half.csv"
+    with open(data, "rb") as whole, open(half, "wb") as part:
+        count = sum(1 for _ in whole)
+        whole.seek(0)
+        part.writelines(islice(whole, count // 2))
+    read = partial(ours.criterion, "load", "read/FER2013_CSV", FER2013_CSV=str(data))
+    return [
+        Row(
+            "peak memory of training, batch 32",
+            partial(ours.training_memory, data, folder, STEPS),
+            [Beside(partial(keras_memory, data), 0.60, 0.35)],
+        ),
+        Row("fer2013.csv to u8 images", read, [Beside(partial(peer, "pandas_csv", data), 0.05, 0.02)]),
+        Row(
+            "`split_dataset`, twice the images: time",
+            partial(ours.split_seconds, data, folder),
+            [Beside(partial(twice, ours.split_seconds, half, folder), 1.05)],
+        ),
+        Row(
+            "`split_dataset`, twice the images: memory",
+            partial(ours.split_memory, data, folder),
+            [Beside(partial(twice, ours.split_memory, half, folder), 1.05)],
+        ),
+    ]
+
+
+def own_rows(folder):
+    """Small things, and what this project is measured by alone."""
+    step = partial(ours.criterion, "train_step", "train_step/32")
+    one_thread = partial(step, "ours, one thread", RAYON_NUM_THREADS="1")
+    epoch = partial(ours.criterion, "epoch", "epoch/loader")
+    ready = partial(ours.criterion, "epoch", "epoch/tensors", "ours, batches ready")
+    augment = partial(ours.criterion, "augment", "augment/notebook")
+    return [
+        Row("augmentation of an image, one core", augment, [Beside(partial(peer, "keras_generator"), 1 / 30, 1 / 100)]),
+        Row(
+            "`predict` on one image, whole process",
+            partial(ours.prediction, folder),
+            [Beside(partial(Measurement, "a limit", 0.150), 1, 0.4)],
+        ),
+        Row("training step, two threads", partial(step, RAYON_NUM_THREADS="2"), [Beside(one_thread, 1 / 1.7)]),
+        Row("four steps of an epoch, with its loading", epoch, [Beside(ready, 1.03)]),
+    ]
+
+
+def native_rows():
+    """The plain build beside one for this very processor."""
+    return [
+        Row(f"{work}, plain build", partial(ours.criterion, *name), [Beside(partial(ours.native, *name), 1.05)])
+        for work, name in [
+            ("training step, batch 32", ("train_step", "train_step/32")),
+            ("inference, batch 32", ("inference", "inference/32")),
+        ]
+    ]
+
+
+def peer(module, *arguments):
+    """What the peer reports."""
+    return peer_and_memory(module, *arguments)[0]
+
+
+def keras_memory(data):
+    """The peak memory of the notebook's lines in TensorFlow."""
+    report, memory = peer_and_memory("keras_training", data, STEPS)
+    return Measurement(report.name, memory, "bytes", report.work)
+
+
+def peer_and_memory(module, *arguments):
+    here = Path(__file__).resolve().parent
+    finished = run([sys.executable, "-m", f"peers.{module}", *arguments], cwd=here)
+    return Measurement(**json.loads(finished.output.splitlines()[-1])), finished.peak
+
+
+def twice(measure, *arguments):
+    """Two times what half of the work takes."""
+    half = measure(*arguments)
+    return Measurement("ours, two times half", 2 * half.value, half.unit)
