@@ -1,11 +1,12 @@
 //! The deep convolutional network of the notebook.
 
+use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use fer_nn::initializer::he_normal;
 use fer_nn::{
-    Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dense, DenseConfig, Dropout, Mode, Network,
-    batch_norm, conv2d, dense, dropout, max_pool2d,
+    Activation, BatchNormConfig, Conv2dConfig, DenseConfig, Layer, Mode, Network, Sequential, Step,
+    batch_norm, conv2d, dense, dropout,
 };
 
 use crate::{DcnnConfig, Error};
@@ -30,17 +31,7 @@ use crate::{DcnnConfig, Error};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Dcnn {
-    blocks: Vec<Block>,
-    dense: Dense,
-    norm: BatchNorm,
-    dropout: Dropout,
-    out: Dense,
-}
-
-#[derive(Clone, Debug)]
-struct Block {
-    layers: [(Conv2d, BatchNorm); 2],
-    dropout: Dropout,
+    layers: Sequential,
 }
 
 impl Dcnn {
@@ -50,43 +41,48 @@ impl Dcnn {
     /// When the configuration is invalid, or `vb` has no tensor of a name or another shape under it.
     pub fn new(config: &DcnnConfig, vb: VarBuilder) -> std::result::Result<Self, Error> {
         config.validate()?;
-        let norm = BatchNormConfig { moving_variance: config.moving_variance, ..Default::default() };
+        let norm = |channels, n: usize| -> Result<_> {
+            let config = BatchNormConfig { moving_variance: config.moving_variance, ..Default::default() };
+            batch_norm(channels, config, vb.pp(format!("batchnorm_{n}"))).map(Layer::BatchNorm)
+        };
+        let drop = |rate, n: usize| dropout(rate, &format!("dropout_{n}")).map(Layer::Dropout);
         let elu = Conv2dConfig { activation: Activation::Elu, ..Default::default() };
+        let mut layers = Vec::new();
         let mut channels = config.channels;
-        let mut blocks = Vec::with_capacity(config.blocks.len());
         for (i, block) in config.blocks.iter().enumerate() {
-            let layer = |inputs, n: usize| -> Result<_> {
-                let conv = conv2d(inputs, block.filters, block.kernel, elu, vb.pp(format!("conv2d_{n}")))?;
-                Ok((conv, batch_norm(block.filters, norm, vb.pp(format!("batchnorm_{n}")))?))
-            };
-            let layers = [layer(channels, 2 * i + 1)?, layer(block.filters, 2 * i + 2)?];
-            blocks.push(Block { layers, dropout: dropout(block.dropout, &format!("dropout_{}", i + 1))? });
-            channels = block.filters;
+            for n in [2 * i + 1, 2 * i + 2] {
+                let vb = vb.pp(format!("conv2d_{n}"));
+                layers.push(Layer::Conv2d(conv2d(channels, block.filters, block.kernel, elu, vb)?));
+                layers.push(norm(block.filters, n)?);
+                channels = block.filters;
+            }
+            layers.push(Layer::MaxPool2d { size: 2, stride: 2 });
+            layers.push(drop(block.dropout, i + 1)?);
         }
         let (channels, height, width) = config.features();
         let elu = DenseConfig { activation: Activation::Elu, initializer: Some(he_normal()) };
-        let (inputs, units, count) = (channels * height * width, config.dense_units, blocks.len());
-        Ok(Self {
-            blocks,
-            dense: dense(inputs, units, elu, vb.pp("dense_1"))?,
-            norm: batch_norm(units, norm, vb.pp(format!("batchnorm_{}", 2 * count + 1)))?,
-            dropout: dropout(config.dense_dropout, &format!("dropout_{}", count + 1))?,
-            out: dense(units, config.classes, DenseConfig::default(), vb.pp("out_layer"))?,
-        })
+        let (inputs, units, blocks) = (channels * height * width, config.dense_units, config.blocks.len());
+        layers.push(Layer::Flatten);
+        layers.push(Layer::Dense(dense(inputs, units, elu, vb.pp("dense_1"))?));
+        layers.push(norm(units, 2 * blocks + 1)?);
+        layers.push(drop(config.dense_dropout, blocks + 1)?);
+        let out = dense(units, config.classes, DenseConfig::default(), vb.pp("out_layer"))?;
+        layers.push(Layer::Dense(out));
+        Ok(Self { layers: Sequential::new(layers) })
     }
 }
 
 impl Network for Dcnn {
     fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        let mut xs = images.clone();
-        for block in &self.blocks {
-            for (conv, norm) in &block.layers {
-                xs = norm.forward(&conv.forward(&xs)?, mode)?;
-            }
-            xs = block.dropout.forward(&max_pool2d(&xs, 2, 2)?, mode)?;
-        }
-        let xs = self.dense.forward(&xs.flatten_from(1)?)?;
-        let xs = self.dropout.forward(&self.norm.forward(&xs, mode)?, mode)?;
-        self.out.forward(&xs)
+        self.layers.forward(images, mode)
+    }
+
+    fn gradients(
+        &self,
+        images: &Tensor,
+        step: Step,
+        loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<GradStore> {
+        self.layers.gradients(images, step, loss)
     }
 }

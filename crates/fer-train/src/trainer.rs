@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use candle_nn::VarMap;
 use fer_metrics::{EpochLog, History};
 use fer_nn::{Mode, Network, Step};
@@ -210,20 +210,34 @@ impl Run<'_, '_> {
     fn train_batch(&mut self, batch: Batch) -> Result<(), Error> {
         let config = &self.trainer.config;
         let Position { epoch, step, .. } = self.position;
-        let mode = Mode::Train(Step { seed: config.seed, epoch, step });
-        let logits = self.network.forward(&batch.images, mode)?;
-        let loss = cross_entropy(&logits, &batch.labels, &config.loss)?;
-        let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        if !value.is_finite() {
-            let learning_rate = self.optimizer.learning_rate();
-            return Err(Error::NonFiniteLoss {
-                loss: value,
-                epoch: epoch + 1,
-                batch: step + 1,
-                learning_rate,
-            });
+        let learning_rate = self.optimizer.learning_rate();
+        let mut forward = None;
+        let mut failed = None;
+        let mut loss_of = |logits: &Tensor| -> Result<Tensor, Error> {
+            let loss = cross_entropy(logits, &batch.labels, &config.loss)?;
+            let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            if !value.is_finite() {
+                let (epoch, batch) = (epoch + 1, step + 1);
+                return Err(Error::NonFiniteLoss { loss: value, epoch, batch, learning_rate });
+            }
+            forward = Some((logits.detach(), value));
+            Ok(loss)
+        };
+        let key = Step { seed: config.seed, epoch, step };
+        let gradients = self.network.gradients(&batch.images, key, &mut |logits| {
+            loss_of(logits).map_err(|error| {
+                failed = Some(error);
+                candle_core::Error::msg("the loss failed")
+            })
+        });
+        if let Some(error) = failed {
+            return Err(error);
         }
-        if self.optimizer.step(self.weights, &loss.backward()?)? == 0 {
+        let gradients = gradients?;
+        let Some((logits, value)) = forward else {
+            return Err(Error::NoGradient { variables: self.weights.all_vars().len() });
+        };
+        if self.optimizer.step(self.weights, &gradients)? == 0 {
             return Err(Error::NoGradient { variables: self.weights.all_vars().len() });
         }
         let samples = logits.dim(0)? as u64;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::groups::{GROUP, Images, Strip, from_groups, groups, to_groups};
+use super::groups::{GROUP, Images, Strip, groups, to_groups};
 use super::{direct, im2col, winograd};
 use crate::Activation;
 

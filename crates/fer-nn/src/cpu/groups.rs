@@ -33,7 +33,11 @@ impl Norm {
 
     #[inline(always)]
     pub fn apply(&self, x: &Lanes) -> Lanes {
-        std::array::from_fn(|i| (x[i] - self.center[i]) * self.scale[i] + self.shift[i])
+        let mut y = [0.0; GROUP];
+        for i in 0..GROUP {
+            y[i] = (x[i] - self.center[i]) * self.scale[i] + self.shift[i];
+        }
+        y
     }
 }
 

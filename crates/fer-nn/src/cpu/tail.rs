@@ -85,11 +85,10 @@ impl Slopes {
         slopes
     }
 
+    /// scale·dn + slope·(y − center) + constant
     #[inline(always)]
-    fn apply(&self, y: &Lanes, dn: &Lanes) -> Lanes {
-        std::array::from_fn(|i| {
-            self.scale[i] * dn[i] + self.slope[i] * (y[i] - self.center[i]) + self.constant[i]
-        })
+    fn at(&self, lane: usize, y: f32, dn: f32) -> f32 {
+        self.scale[lane] * dn + self.slope[lane] * (y - self.center[lane]) + self.constant[lane]
     }
 }
 
@@ -127,7 +126,8 @@ impl Tail {
         for (row, z) in z.chunks_exact_mut(self.width / 2).enumerate() {
             let (top, bottom) = self.rows(y, row);
             for ((z, top), bottom) in z.iter_mut().zip(top.as_chunks::<2>().0).zip(bottom.as_chunks::<2>().0) {
-                let [a, b, c, d] = [&top[0], &top[1], &bottom[0], &bottom[1]].map(|y| norm.apply(y));
+                let (a, b) = (norm.apply(&top[0]), norm.apply(&top[1]));
+                let (c, d) = (norm.apply(&bottom[0]), norm.apply(&bottom[1]));
                 for i in 0..GROUP {
                     z[i] = greater(greater(a[i], b[i]), greater(c[i], d[i]));
                 }
@@ -177,8 +177,9 @@ impl Tail {
             let (top, bottom) = self.rows(y, row);
             let (mut gradient, mut product) = ([0.0_f32; GROUP], [0.0_f32; GROUP]);
             for ((dz, top), bottom) in dz.iter().zip(top.as_chunks::<2>().0).zip(bottom.as_chunks::<2>().0) {
-                let [a, b, c, d] = [&top[0], &top[1], &bottom[0], &bottom[1]];
-                let n = [a, b, c, d].map(|y| norm.apply(y));
+                let [a, b] = top;
+                let [c, d] = bottom;
+                let n = [norm.apply(a), norm.apply(b), norm.apply(c), norm.apply(d)];
                 for i in 0..GROUP {
                     let [at_b, at_d, below] = first_maximum(n[0][i], n[1][i], n[2][i], n[3][i]);
                     let above = if at_b { b[i] } else { a[i] };
@@ -213,40 +214,67 @@ impl Tail {
             let da = da.as_chunks_mut::<GROUP>().0;
             vectorized(
                 #[inline(always)]
-                || {
-                    self.scatter(y, &norm, dz, da);
-                    through_activation(y, &slopes, activation, self.width, da)
+                || match activation {
+                    Activation::Linear => self.pooled_plane(y, &norm, &slopes, dz, da, linear),
+                    Activation::Relu => self.pooled_plane(y, &norm, &slopes, dz, da, relu),
+                    Activation::Elu => self.pooled_plane(y, &norm, &slopes, dz, da, elu),
                 },
             )
         });
         sums.collect()
     }
 
-    /// dn: every window's gradient at its first maximum, zeros elsewhere.
+    /// `da` of a plane: dn is every window's gradient at its first maximum, 0 elsewhere.
     #[inline(always)]
-    fn scatter(&self, y: &[Lanes], norm: &Norm, dz: &[Lanes], dn: &mut [Lanes]) {
+    fn pooled_plane(
+        &self,
+        y: &[Lanes],
+        norm: &Norm,
+        slopes: &Slopes,
+        dz: &[Lanes],
+        da: &mut [Lanes],
+        derivative: impl Fn(f32) -> f32 + Copy,
+    ) -> [f64; GROUP] {
         let width = self.width;
+        let mut sums = [0.0; GROUP];
         for (row, dz) in dz.chunks_exact(width / 2).enumerate() {
             let (top, bottom) = self.rows(y, row);
-            let (dn_top, dn_bottom) = dn[2 * row * width..][..2 * width].split_at_mut(width);
-            let inputs = top.as_chunks::<2>().0.iter().zip(bottom.as_chunks::<2>().0);
-            let outputs = dn_top.as_chunks_mut::<2>().0.iter_mut().zip(dn_bottom.as_chunks_mut::<2>().0);
-            for ((dz, (top, bottom)), (dn_top, dn_bottom)) in dz.iter().zip(inputs).zip(outputs) {
-                let n = [&top[0], &top[1], &bottom[0], &bottom[1]].map(|y| norm.apply(y));
+            let (da_top, da_bottom) = da[2 * row * width..][..2 * width].split_at_mut(width);
+            let mut of_rows = [0.0_f32; GROUP];
+            for (column, dz) in dz.iter().enumerate() {
+                let [left, right] = [2 * column, 2 * column + 1];
+                let (a, b, c, d) = (&top[left], &top[right], &bottom[left], &bottom[right]);
+                let n = [norm.apply(a), norm.apply(b), norm.apply(c), norm.apply(d)];
+                let mut at = [0_u32; GROUP];
                 for i in 0..GROUP {
                     let [at_b, at_d, below] = first_maximum(n[0][i], n[1][i], n[2][i], n[3][i]);
-                    dn_top[0][i] = if !below & !at_b { dz[i] } else { 0.0 };
-                    dn_top[1][i] = if !below & at_b { dz[i] } else { 0.0 };
-                    dn_bottom[0][i] = if below & !at_d { dz[i] } else { 0.0 };
-                    dn_bottom[1][i] = if below & at_d { dz[i] } else { 0.0 };
+                    at[i] = if below { 2 + u32::from(at_d) } else { u32::from(at_b) };
+                }
+                let mut back = |place: u32, y: &Lanes, da: &mut Lanes| {
+                    for i in 0..GROUP {
+                        let dn = if at[i] == place { dz[i] } else { 0.0 };
+                        da[i] = slopes.at(i, y[i], dn) * derivative(y[i]);
+                        of_rows[i] += da[i];
+                    }
+                };
+                back(0, a, &mut da_top[left]);
+                back(1, b, &mut da_top[right]);
+                back(2, c, &mut da_bottom[left]);
+                back(3, d, &mut da_bottom[right]);
+            }
+            add(&mut sums, &of_rows);
+            if width % 2 == 1 {
+                for (y, da) in [(top, da_top), (bottom, da_bottom)] {
+                    let (y, da) = (&y[width - 1..], &mut da[width - 1..]);
+                    da[0] = [0.0; GROUP];
+                    rows_back(y, slopes, 1, da, &mut sums, derivative);
                 }
             }
-            if width % 2 == 1 {
-                dn_top[width - 1] = [0.0; GROUP];
-                dn_bottom[width - 1] = [0.0; GROUP];
-            }
         }
-        dn[self.height / 2 * 2 * width..].fill([0.0; GROUP]);
+        let rest = self.height / 2 * 2 * width;
+        da[rest..].fill([0.0; GROUP]);
+        rows_back(&y[rest..], slopes, width, &mut da[rest..], &mut sums, derivative);
+        sums
     }
 
     /// `da` in place of dn, where there is no pooling; the sums of `da` for every image and group.
@@ -264,7 +292,15 @@ impl Tail {
             let (y, dn) = (y.as_chunks::<GROUP>().0, dn.as_chunks_mut::<GROUP>().0);
             vectorized(
                 #[inline(always)]
-                || through_activation(y, &slopes, activation, self.width, dn),
+                || {
+                    let mut sums = [0.0; GROUP];
+                    match activation {
+                        Activation::Linear => rows_back(y, &slopes, self.width, dn, &mut sums, linear),
+                        Activation::Relu => rows_back(y, &slopes, self.width, dn, &mut sums, relu),
+                        Activation::Elu => rows_back(y, &slopes, self.width, dn, &mut sums, elu),
+                    }
+                    sums
+                },
             )
         });
         sums.collect()
@@ -285,26 +321,25 @@ fn first_maximum(a: f32, b: f32, c: f32, d: f32) -> [bool; 3] {
     [(b > a) | b.is_nan(), (d > c) | d.is_nan(), (under > above) | under.is_nan()]
 }
 
-/// dn becomes `da`, row by row; the sums of `da`.
+/// The activations' derivatives, from their outputs.
 #[inline(always)]
-fn through_activation(
-    y: &[Lanes],
-    slopes: &Slopes,
-    activation: Activation,
-    width: usize,
-    dn: &mut [Lanes],
-) -> [f64; GROUP] {
-    let mut sums = [0.0; GROUP];
-    match activation {
-        Activation::Linear => rows_through(y, slopes, width, dn, &mut sums, |_| 1.0),
-        Activation::Relu => rows_through(y, slopes, width, dn, &mut sums, |y| if y > 0.0 { 1.0 } else { 0.0 }),
-        Activation::Elu => rows_through(y, slopes, width, dn, &mut sums, |y| if y > 0.0 { 1.0 } else { y + 1.0 }),
-    }
-    sums
+fn linear(_: f32) -> f32 {
+    1.0
 }
 
 #[inline(always)]
-fn rows_through(
+fn relu(y: f32) -> f32 {
+    if y > 0.0 { 1.0 } else { 0.0 }
+}
+
+#[inline(always)]
+fn elu(y: f32) -> f32 {
+    if y > 0.0 { 1.0 } else { y + 1.0 }
+}
+
+/// dn becomes `da`, row by row, and is added to `sums`.
+#[inline(always)]
+fn rows_back(
     y: &[Lanes],
     slopes: &Slopes,
     width: usize,
@@ -315,9 +350,8 @@ fn rows_through(
     for (y, dn) in y.chunks_exact(width).zip(dn.chunks_exact_mut(width)) {
         let mut row = [0.0_f32; GROUP];
         for (y, dn) in y.iter().zip(dn) {
-            let gradient = slopes.apply(y, dn);
             for i in 0..GROUP {
-                dn[i] = gradient[i] * derivative(y[i]);
+                dn[i] = slopes.at(i, y[i], dn[i]) * derivative(y[i]);
                 row[i] += dn[i];
             }
         }
