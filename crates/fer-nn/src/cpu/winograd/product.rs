@@ -66,8 +66,6 @@ impl<const TURNED: bool> Product<'_, TURNED> {
         add: bool,
     ) {
         let (row, step) = if TURNED { (1, GROUP) } else { (GROUP, 1) };
-        // So many values of the inner dimension lie `step` apart in `a`; the next ones lie in the next group.
-        let run = if TURNED { depth.len() } else { GROUP };
         // Vector `v` lies in group `v·lanes/16` from `group` on.
         let of_vector =
             |v: usize, stride: usize| v * S::F32_LANES / GROUP * stride * GROUP + v * S::F32_LANES % GROUP;
@@ -78,26 +76,21 @@ impl<const TURNED: bool> Product<'_, TURNED> {
             let mut b = self.b.as_ptr().add(group * self.b_group + depth.start).cast::<f32>();
             let c = self.c.as_mut_ptr().add(group * self.c_group + first).cast::<f32>();
             let mut sums = [[simd.splat_f32s(0.0); V]; M];
-            let mut left = depth.len();
-            while left > 0 {
-                let here = run.min(left);
-                let mut a_step = a;
-                for _ in 0..here {
-                    let mut columns = [simd.splat_f32s(0.0); V];
-                    for (v, column) in columns.iter_mut().enumerate() {
-                        *column = b.add(of_vector(v, self.b_group)).cast::<S::f32s>().read_unaligned();
-                    }
-                    for (m, sums) in sums.iter_mut().enumerate() {
-                        let value = simd.splat_f32s(*a_step.add(m * row));
-                        for (sum, &column) in sums.iter_mut().zip(&columns) {
-                            *sum = simd.mul_add_e_f32s(value, column, *sum);
-                        }
-                    }
-                    a_step = a_step.wrapping_add(step);
-                    b = b.wrapping_add(GROUP);
+            for k in 1..=depth.len() {
+                let mut columns = [simd.splat_f32s(0.0); V];
+                for (v, column) in columns.iter_mut().enumerate() {
+                    *column = b.add(of_vector(v, self.b_group)).cast::<S::f32s>().read_unaligned();
                 }
-                a = a.wrapping_add(self.a_group * GROUP);
-                left -= here;
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    let value = simd.splat_f32s(*a.add(m * row));
+                    for (sum, &column) in sums.iter_mut().zip(&columns) {
+                        *sum = simd.mul_add_e_f32s(value, column, *sum);
+                    }
+                }
+                // One loop and no nested one: with two, the compiler keeps the sums in memory.
+                let to_group = if !TURNED && k % GROUP == 0 { (self.a_group - 1) * GROUP } else { 0 };
+                a = a.wrapping_add(step + to_group);
+                b = b.wrapping_add(GROUP);
             }
             for (m, sums) in sums.iter().enumerate() {
                 for (v, &sum) in sums.iter().enumerate() {
