@@ -101,7 +101,9 @@ impl BatchNorm {
             MovingVariance::Notebook if rank > 2 => count as f64 / (count - 1).max(1) as f64,
             _ => 1.0,
         };
-        for (moving, new, correction) in [(&self.running_mean, mean, 1.0), (&self.running_var, var, correction)] {
+        for (moving, new, correction) in
+            [(&self.running_mean, mean, 1.0), (&self.running_var, var, correction)]
+        {
             let new = Tensor::from_slice(new, new.len(), moving.device())?;
             let new = (new * ((1.0 - momentum) * correction))?.to_dtype(moving.dtype())?;
             moving.set(&((moving.as_tensor() * momentum)? + new)?.detach())?;

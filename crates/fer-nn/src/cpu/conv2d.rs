@@ -1,12 +1,10 @@
-//! Convolution, forward and backward, each shape by the method that is fastest for it: of plain tensors
-//! `(batch, in_channels, height, width)`, and of channel groups.
+//! Convolution of `(batch, in_channels, height, width)`, forward and backward, each shape by the method that is
+//! fastest for it.
 
-use std::borrow::Cow;
-
-use rayon::prelude::*;
-
-use super::groups::{GROUP, Images, Strip, groups, to_groups};
-use super::{direct, im2col, winograd};
+use super::elementwise::activate_group;
+use super::groups::{GROUP, Images, from_groups, groups, in_lanes, to_groups};
+use super::im2col;
+use super::winograd::{self, Direction};
 use crate::Activation;
 
 /// The geometry of one convolution.
@@ -38,6 +36,36 @@ impl ConvShape {
     pub(super) fn out_size(&self) -> usize {
         self.out_channels * self.out_area()
     }
+
+    /// `(batch, in_channels, height, width)` in groups.
+    pub(super) fn group_input(&self, x: &[f32]) -> Vec<f32> {
+        grouped(x, self.batch, self.in_channels, self.height * self.width)
+    }
+
+    /// `(batch, out_channels, out_height, out_width)` in groups.
+    pub(super) fn group_output(&self, y: &[f32]) -> Vec<f32> {
+        grouped(y, self.batch, self.out_channels, self.out_area())
+    }
+
+    pub(super) fn input<'a>(&self, data: &'a [f32]) -> Images<'a> {
+        Images { data, channels: self.in_channels, height: self.height, width: self.width, norm: None }
+    }
+
+    pub(super) fn output<'a>(&self, data: &'a [f32]) -> Images<'a> {
+        Images {
+            data,
+            channels: self.out_channels,
+            height: self.out_height,
+            width: self.out_width,
+            norm: None,
+        }
+    }
+}
+
+fn grouped(x: &[f32], batch: usize, channels: usize, area: usize) -> Vec<f32> {
+    let mut out = vec![0.0; batch * groups(channels) * area * GROUP];
+    to_groups(x, channels, area, &mut out);
+    out
 }
 
 /// `activation(conv(x, weight) + bias)`: `(batch, out_channels, out_height, out_width)`.
@@ -48,99 +76,45 @@ pub(crate) fn forward(
     activation: Activation,
     s: ConvShape,
 ) -> Vec<f32> {
-    if winograd::suits(&s) {
-        winograd::forward(x, weight, bias, activation, s)
-    } else {
-        im2col::forward(x, weight, bias, activation, s)
+    if !winograd::suits(&s) {
+        return im2col::forward(x, weight, bias, activation, s);
     }
+    let (x, mut kernel) = (s.group_input(x), Vec::new());
+    winograd::transform_weight(weight, Direction::Forward, &s, &mut kernel);
+    let bias = in_lanes(bias);
+    let mut out = vec![0.0; s.batch * groups(s.out_channels) * s.out_area() * GROUP];
+    winograd::convolve(s.input(&x), &kernel, Direction::Forward, &s, &mut out, 1, |strip, raw, out| {
+        activate_group(raw, &bias[strip.group], activation);
+        out.copy_from_slice(raw);
+    });
+    let mut y = vec![0.0; s.batch * s.out_size()];
+    from_groups(&out, s.out_channels, s.out_area(), &mut y);
+    y
 }
 
 /// The gradient of the input, `(batch, in_channels, height, width)`, from that of the output.
 pub(crate) fn backward_input(weight: &[f32], dy: &[f32], s: ConvShape) -> Vec<f32> {
-    if winograd::suits(&s) {
-        winograd::backward_input(weight, dy, s)
-    } else {
-        im2col::backward_input(weight, dy, s)
+    if !winograd::suits(&s) {
+        return im2col::backward_input(weight, dy, s);
     }
+    let (dy, mut kernel) = (s.group_output(dy), Vec::new());
+    winograd::transform_weight(weight, Direction::InputGradient, &s, &mut kernel);
+    let area = s.height * s.width;
+    let mut out = vec![0.0; s.batch * groups(s.in_channels) * area * GROUP];
+    let copy = |_, raw: &mut [f32], out: &mut [f32]| out.copy_from_slice(raw);
+    winograd::convolve(s.output(&dy), &kernel, Direction::InputGradient, &s, &mut out, 1, copy);
+    let mut dx = vec![0.0; s.batch * s.in_size()];
+    from_groups(&out, s.in_channels, area, &mut dx);
+    dx
 }
 
 /// The gradient of the weight, `(out_channels, in_channels, kernel height, kernel width)`.
 pub(crate) fn backward_weight(x: &[f32], dy: &[f32], s: ConvShape) -> Vec<f32> {
-    if winograd::suits(&s) { winograd::backward_weight(x, dy, s) } else { im2col::backward_weight(x, dy, s) }
-}
-
-/// What a convolution into groups reads: the plain images that a network is given, or groups.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Source<'a> {
-    Plain(&'a [f32]),
-    Groups(Images<'a>),
-}
-
-impl<'a> Source<'a> {
-    /// The normalised values as `(batch, channels, height, width)`.
-    fn plain(self) -> Cow<'a, [f32]> {
-        match self {
-            Self::Plain(x) => Cow::Borrowed(x),
-            Self::Groups(images) => Cow::Owned(images.to_plain()),
-        }
+    if !winograd::suits(&s) {
+        return im2col::backward_weight(x, dy, s);
     }
-}
-
-/// The convolution of `x` in groups. `finish` gets the results of some rows of a group of an image, `(rows, width,
-/// 16)`, in working memory, and the part of `out` that is theirs, and writes there what becomes of them; what it
-/// returns comes back in a fixed order. `out` is `(batch, groups, out_height/pool, out_width/pool, 16)`.
-pub(crate) fn convolve<T: Send>(
-    x: Source,
-    weight: &[f32],
-    s: &ConvShape,
-    out: &mut [f32],
-    finish: impl Fn(Strip, &mut [f32], &mut [f32]) -> T + Sync,
-) -> Vec<T> {
-    match x {
-        Source::Plain(x) if direct::suits(s) => direct::convolve(x, weight, s, out, finish),
-        _ => {
-            let bias = vec![0.0; s.out_channels];
-            let y = forward(&x.plain(), weight, &bias, Activation::Linear, *s);
-            finish_planes(&y, (s.out_channels, s.out_height, s.out_width), out, finish)
-        }
-    }
-}
-
-/// The gradient of the input in groups, from that of the output; see [`convolve`].
-pub(crate) fn convolve_back<T: Send>(
-    dy: Images,
-    weight: &[f32],
-    s: &ConvShape,
-    out: &mut [f32],
-    finish: impl Fn(Strip, &mut [f32], &mut [f32]) -> T + Sync,
-) -> Vec<T> {
-    let dx = backward_input(weight, &dy.to_plain(), *s);
-    finish_planes(&dx, (s.in_channels, s.height, s.width), out, finish)
-}
-
-/// The gradient of the weight, `(out_channels, in_channels, kernel height, kernel width)`, from groups.
-pub(crate) fn weight_gradient(x: Source, dy: Images, s: &ConvShape, dw: &mut [f32]) {
-    match x {
-        Source::Plain(x) if direct::suits(s) => direct::weight_gradient(x, dy.data, s, dw),
-        _ => dw.copy_from_slice(&backward_weight(&x.plain(), &dy.to_plain(), *s)),
-    }
-}
-
-/// Brings plain results `(batch, channels, height, width)` into groups, a group of an image at a time.
-fn finish_planes<T: Send>(
-    y: &[f32],
-    (channels, height, width): (usize, usize, usize),
-    out: &mut [f32],
-    finish: impl Fn(Strip, &mut [f32], &mut [f32]) -> T + Sync,
-) -> Vec<T> {
-    let (area, of_image) = (height * width, groups(channels));
-    let mut grouped = vec![0.0; y.len() / channels * of_image * GROUP];
-    to_groups(y, channels, area, &mut grouped);
-    let plane_len = out.len() / (grouped.len() / (area * GROUP));
-    let planes = grouped.par_chunks_exact_mut(area * GROUP).zip(out.par_chunks_exact_mut(plane_len));
-    let results = planes.enumerate().map(|(plane, (y, out))| {
-        let (image, group) = (plane / of_image, plane % of_image);
-        finish(Strip { image, group, first_row: 0, rows: height }, y, out)
-    });
-    results.collect()
+    let (x, dy) = (s.group_input(x), s.group_output(dy));
+    let mut dw = vec![0.0; s.out_channels * s.in_channels * s.kernel.0 * s.kernel.1];
+    winograd::weight_gradient(s.input(&x), s.output(&dy), &s, &mut dw);
+    dw
 }

@@ -44,7 +44,9 @@ impl ConvShape {
         out.fill(0.0);
         let (top, left) = self.padding;
         let columns = self.width.min(width - left);
-        for (plane, out) in image.chunks_exact(self.height * self.width).zip(out.chunks_exact_mut(height * width)) {
+        for (plane, out) in
+            image.chunks_exact(self.height * self.width).zip(out.chunks_exact_mut(height * width))
+        {
             let rows = out.chunks_exact_mut(width).skip(top);
             for (row, out) in plane.chunks_exact(self.width).zip(rows) {
                 out[left..left + columns].copy_from_slice(&row[..columns]);

@@ -36,7 +36,13 @@ impl Activation {
     fn apply(self, x: f32) -> f32 {
         match self {
             Self::Linear => x,
-            Self::Relu => if x < 0.0 { 0.0 } else { x },
+            Self::Relu => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
             Self::Elu => {
                 let below = exp_m1_of_negative(x);
                 if x <= 0.0 { below } else { x }

@@ -19,6 +19,12 @@ pub(crate) fn groups(channels: usize) -> usize {
     channels.div_ceil(GROUP)
 }
 
+/// One value a channel, in groups, 0 beyond the last.
+pub(crate) fn in_lanes(values: &[f32]) -> Vec<Lanes> {
+    let lanes = |values: &[f32]| std::array::from_fn(|i| values.get(i).copied().unwrap_or(0.0));
+    values.chunks(GROUP).map(lanes).collect()
+}
+
 /// What the channels of a layer's input are normalised by as they are read: `(x − center)·scale + shift`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Norm {
@@ -62,7 +68,8 @@ impl Images<'_> {
             None => from_groups(self.data, self.channels, area, &mut plain),
             Some(norms) => {
                 let mut data = vec![0.0; self.data.len()];
-                let planes = data.par_chunks_exact_mut(area * GROUP).zip(self.data.par_chunks_exact(area * GROUP));
+                let planes =
+                    data.par_chunks_exact_mut(area * GROUP).zip(self.data.par_chunks_exact(area * GROUP));
                 planes.enumerate().for_each(|(plane, (to, from))| {
                     let pairs = to.as_chunks_mut::<GROUP>().0.iter_mut().zip(from.as_chunks::<GROUP>().0);
                     pairs.for_each(|(to, from)| *to = norms[plane % norms.len()].apply(from));

@@ -7,6 +7,7 @@ pub(crate) mod conv2d;
 pub(crate) mod dense;
 mod direct;
 pub(crate) mod elementwise;
+mod grouped_conv2d;
 pub(crate) mod groups;
 mod im2col;
 pub(crate) mod matmul;

@@ -80,7 +80,8 @@ impl Slopes {
         for (c, (channel, &sums)) in channels.iter().zip(sums).enumerate() {
             let (group, lane) = (&mut slopes[c / GROUP], c % GROUP);
             group.center[lane] = channel.center();
-            [group.scale[lane], group.slope[lane], group.constant[lane]] = channel.input_gradient(sums, count);
+            [group.scale[lane], group.slope[lane], group.constant[lane]] =
+                channel.input_gradient(sums, count);
         }
         slopes
     }
@@ -105,15 +106,17 @@ impl Tail {
     /// `z` from `y`.
     pub fn forward(&self, y: &[f32], norms: &[Norm], z: &mut [f32]) {
         let planes = y.par_chunks_exact(self.height * self.width * GROUP);
-        z.par_chunks_exact_mut(self.out_area() * GROUP).zip(planes).enumerate().for_each(|(plane, (z, y))| {
-            let norm = norms[plane % norms.len()];
-            let (y, lanes) = (y.as_chunks::<GROUP>().0, z.as_chunks_mut::<GROUP>().0);
-            vectorized(
-                #[inline(always)]
-                || self.pool_plane(y, &norm, lanes),
-            );
-            self.mask(plane, z);
-        });
+        z.par_chunks_exact_mut(self.out_area() * GROUP).zip(planes).enumerate().for_each(
+            |(plane, (z, y))| {
+                let norm = norms[plane % norms.len()];
+                let (y, lanes) = (y.as_chunks::<GROUP>().0, z.as_chunks_mut::<GROUP>().0);
+                vectorized(
+                    #[inline(always)]
+                    || self.pool_plane(y, &norm, lanes),
+                );
+                self.mask(plane, z);
+            },
+        );
     }
 
     /// The normalised values or their windows' maxima.
@@ -125,7 +128,8 @@ impl Tail {
         }
         for (row, z) in z.chunks_exact_mut(self.width / 2).enumerate() {
             let (top, bottom) = self.rows(y, row);
-            for ((z, top), bottom) in z.iter_mut().zip(top.as_chunks::<2>().0).zip(bottom.as_chunks::<2>().0) {
+            for ((z, top), bottom) in z.iter_mut().zip(top.as_chunks::<2>().0).zip(bottom.as_chunks::<2>().0)
+            {
                 let (a, b) = (norm.apply(&top[0]), norm.apply(&top[1]));
                 let (c, d) = (norm.apply(&bottom[0]), norm.apply(&bottom[1]));
                 for i in 0..GROUP {

@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Result, Tensor, bail};
 
-use super::conv2d::{ConvShape, Source};
-use super::groups::{GROUP, Images, Lanes, Norm, groups};
+use super::conv2d::ConvShape;
+use super::grouped_conv2d::{Kernel, Source, Weight};
+use super::groups::{GROUP, Images, Lanes, Norm, groups, in_lanes};
 use super::normalize::Channel;
 use super::tail::Tail;
 use crate::{BatchNorm, Conv2d, Dropout, Layer, Step};
@@ -43,6 +44,8 @@ struct Stage {
 struct Workspace {
     stages: Vec<Buffers>,
     gradients: [Vec<f32>; 2],
+    /// The kernel of one convolution at a time, where weights change from pass to pass.
+    kernel: Kernel,
 }
 
 /// What a stage leaves of its forward pass.
@@ -54,6 +57,8 @@ struct Buffers {
     z: Vec<f32>,
     channels: Vec<Channel>,
     norms: Vec<Norm>,
+    /// The kernel of a weight that never changes.
+    kernel: Kernel,
 }
 
 impl Trunk {
@@ -131,6 +136,18 @@ impl Stage {
         Tail { channels: s.out_channels, height: s.out_height, width: s.out_width, pool: self.pool, dropout }
     }
 
+    /// Calls `work` with the weight, which is transformed into one of two memories.
+    fn with_weight<R>(
+        &self,
+        kept: &mut Kernel,
+        passing: &mut Kernel,
+        work: impl FnOnce(Weight) -> R,
+    ) -> Result<R> {
+        let constant = !self.conv.weight.is_variable();
+        let kernel = if constant { kept } else { passing };
+        super::read(&self.conv.weight, |values| work(Weight { values, constant, kernel }))
+    }
+
     /// The biases of every group.
     fn bias(&self) -> Result<Vec<Lanes>> {
         super::read(&self.conv.bias, |bias| in_lanes(bias))
@@ -162,12 +179,6 @@ impl Stage {
         let len = s.batch * groups(s.out_channels) * height * width * GROUP;
         Source::Groups(Images { data: &data[..len], channels: s.out_channels, height, width, norm })
     }
-}
-
-/// One value a channel, in groups, 0 beyond the last.
-fn in_lanes(values: &[f32]) -> Vec<Lanes> {
-    let lanes = |values: &[f32]| std::array::from_fn(|i| values.get(i).copied().unwrap_or(0.0));
-    values.chunks(GROUP).map(lanes).collect()
 }
 
 /// The first `len` values of a buffer, which grows when it must. Their old contents stay.

@@ -1,7 +1,7 @@
 //! Convolution with 3×3 and 5×5 kernels, stride 1, in a quarter and less of the multiplications.
 //!
-//! Outputs are computed in tiles of 4×4 by minimal filtering (Winograd 1980; Lavin and Gray 2016; the points of
-//! the Cook–Toom algorithm are in [`transform`]). With `d` the n×n inputs under a tile, n = 3 + r, and `g` the
+//! Outputs are computed in tiles of m×m by minimal filtering (Winograd 1980; Lavin and Gray 2016; the points of
+//! the Cook–Toom algorithm are in [`transform`]). With `d` the n×n inputs under a tile, n = m + r − 1, and `g` the
 //! r×r kernel,
 //!
 //! ```text
@@ -9,112 +9,136 @@
 //! ```
 //!
 //! where ⊙ multiplies position by position; summed over input channels, that is one matrix product for each of
-//! the n² positions: F(4×4, 3×3) needs 36 multiplications where 144 are plain, F(4×4, 5×5) 64 instead of 400.
-//! The input's gradient is the convolution of the output's with the kernel turned by half; the weight's is
-//! itself a minimal filtering with 4×4 tiles of the output's gradient as kernels ([`mod@weight_gradient`]).
+//! the n² positions: F(4×4, 3×3) needs 36 multiplications where 144 are plain, F(6×6, 3×3) 64 instead of 324,
+//! F(4×4, 5×5) 64 instead of 400. The input's gradient is the convolution of the output's with the kernel turned
+//! by half; the weight's is itself a minimal filtering with tiles of the output's gradient as kernels
+//! ([`mod@weight_gradient`]).
 //!
-//! Tiles are transformed with channels innermost, in groups of sixteen, and worked on in blocks whose transformed
-//! inputs and products stay in cache.
+//! Images lie in groups of channels, and so do their transformed tiles. They are worked on in blocks whose
+//! transformed inputs and products stay in cache.
 //!
 //! Relative error, ‖got − exact‖ / ‖exact‖, against a convolution in f64 of near-normal values:
 //!
-//! | kernel | channels | output | input's gradient | weight's gradient |
-//! | --- | --- | --- | --- | --- |
-//! | 5×5 | 64 → 64 | 3.1e-6 | 3.1e-6 | 2.6e-6 |
-//! | 3×3 | 64 → 128 | 1.1e-6 | 1.5e-6 | 0.9e-6 |
-//! | 3×3 | 256 → 256 | 2.1e-6 | 2.1e-6 | 0.7e-6 |
+//! | kernel | channels | tiles | output | input's gradient | weight's gradient |
+//! | --- | --- | --- | --- | --- | --- |
+//! | 5×5 | 64 → 64 | 4×4 | 3.1e-6 | 3.1e-6 | 2.6e-6 |
+//! | 3×3 | 64 → 128 | 4×4 | 1.1e-6 | 1.5e-6 | 0.9e-6 |
+//! | 3×3 | 256 → 256 | 4×4 | 2.1e-6 | 2.1e-6 | 0.7e-6 |
 
-mod forward;
+mod convolve;
 mod kernel;
-mod lanes;
+mod product;
 mod tiles;
 mod transform;
+mod vector;
 mod weight_gradient;
 
-use self::forward::{Output, convolve};
+use self::convolve::Output;
 use self::kernel::Kernel;
-use self::lanes::GROUP;
-use self::tiles::{Grid, Planes};
-use self::weight_gradient::weight_gradient;
 use super::conv2d::ConvShape;
-use super::elementwise::add_bias_and_activate;
-use super::matmul::{Mat, matmul};
-use super::scratch::with_scratch;
-use crate::Activation;
+use super::groups::{GROUP, Images, Strip};
 
-/// Rows and columns of outputs in a tile.
-const TILE: usize = 4;
+/// Which of the two convolutions with a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Forward,
+    /// From the output's gradient to the input's: the weight turned by half, its channels swapped.
+    InputGradient,
+}
+
+/// The minimal filterings: m×m outputs and r×r kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filtering {
+    F4x3,
+    F6x3,
+    F4x5,
+}
+
+impl Filtering {
+    /// The one for an output (or gradient) of some size.
+    fn of(s: &ConvShape, height: usize, width: usize) -> Self {
+        if s.kernel == (5, 5) {
+            return Self::F4x5;
+        }
+        let tiles = |side: usize| s.batch * height.div_ceil(side) * width.div_ceil(side);
+        // With few tiles the weights' way through the caches is what takes time: 64 positions instead of 36.
+        let (small, large) = (tiles(4), tiles(6));
+        if large >= 32 && 64 * large < 36 * small { Self::F6x3 } else { Self::F4x3 }
+    }
+}
 
 /// Whether this is the method for a convolution: at least half of the multiplications are saved, and there are
 /// channels enough to fill the vectors.
 pub(super) fn suits(s: &ConvShape) -> bool {
-    let positions = (TILE + s.kernel.0 - 1).pow(2);
-    let grid = Grid::over(s.out_height, s.out_width);
+    let positions = (4 + s.kernel.0 - 1).pow(2);
     s.stride == 1
         && (s.kernel == (3, 3) || s.kernel == (5, 5))
         && s.in_channels.min(s.out_channels) >= GROUP / 2
-        && 2 * grid.rows * grid.columns * positions <= s.out_area() * s.kernel.0 * s.kernel.1
+        && 2 * s.out_height.div_ceil(4) * s.out_width.div_ceil(4) * positions
+            <= s.out_area() * s.kernel.0 * s.kernel.1
 }
 
-/// `activation(conv(x, weight) + bias)`: `(batch, out_channels, out_height, out_width)`.
-pub(super) fn forward(
-    x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    activation: Activation,
-    s: ConvShape,
-) -> Vec<f32> {
+/// Transforms the weight `(out_channels, in_channels, r, r)` for a direction and the sizes of `s`, into `out`.
+pub(super) fn transform_weight(weight: &[f32], direction: Direction, s: &ConvShape, out: &mut Vec<f32>) {
     let r2 = s.kernel.0 * s.kernel.1;
-    let kernel = Kernel {
-        data: weight,
-        in_channels: s.in_channels,
-        out_channels: s.out_channels,
-        in_stride: r2,
-        out_stride: s.in_channels * r2,
-        turned: false,
+    let (kernel, height, width) = match direction {
+        Direction::Forward => {
+            let (in_stride, out_stride) = (r2, s.in_channels * r2);
+            let (in_channels, out_channels) = (s.in_channels, s.out_channels);
+            let kernel = Kernel { weight, in_channels, out_channels, in_stride, out_stride, turned: false };
+            (kernel, s.out_height, s.out_width)
+        }
+        Direction::InputGradient => {
+            let (in_stride, out_stride) = (s.in_channels * r2, r2);
+            let (in_channels, out_channels) = (s.out_channels, s.in_channels);
+            let kernel = Kernel { weight, in_channels, out_channels, in_stride, out_stride, turned: true };
+            (kernel, s.height, s.width)
+        }
     };
-    let x = Planes { data: x, channels: s.in_channels, height: s.height, width: s.width };
-    let origin = (-(s.padding.0 as isize), -(s.padding.1 as isize));
-    let mut y = vec![0.0; s.batch * s.out_size()];
-    let out = Output { data: &mut y, height: s.out_height, width: s.out_width };
-    match s.kernel.0 {
-        3 => convolve::<3, 6>(x, kernel, origin, out, Some((bias, activation))),
-        _ => convolve::<5, 8>(x, kernel, origin, out, Some((bias, activation))),
+    match Filtering::of(s, height, width) {
+        Filtering::F4x3 => kernel.transform::<3, 6>(out),
+        Filtering::F6x3 => kernel.transform::<3, 8>(out),
+        Filtering::F4x5 => kernel.transform::<5, 8>(out),
     }
-    y
 }
 
-/// The gradient of the input, `(batch, in_channels, height, width)`, from that of the output.
-pub(super) fn backward_input(weight: &[f32], dy: &[f32], s: ConvShape) -> Vec<f32> {
-    let r2 = s.kernel.0 * s.kernel.1;
-    let kernel = Kernel {
-        data: weight,
-        in_channels: s.out_channels,
-        out_channels: s.in_channels,
-        in_stride: s.in_channels * r2,
-        out_stride: r2,
-        turned: true,
-    };
-    let dy = Planes { data: dy, channels: s.out_channels, height: s.out_height, width: s.out_width };
+/// The convolution of `x` with a transformed weight, or the input's gradient from the output's.
+///
+/// `out` is `(batch, groups, height/pool, width/pool, 16)`, pool 1 or 2. For every strip of whole rows of a group of
+/// an image, `finish` gets the convolution `(rows, width, 16)`, to change as it likes, and the strip's part of
+/// `out`, to fill. Strips begin at even rows and hold an even number of them, but for an image's last. What `finish`
+/// returns comes back in an order that depends on `s` alone.
+pub(super) fn convolve<T: Send>(
+    x: Images,
+    kernel: &[f32],
+    direction: Direction,
+    s: &ConvShape,
+    out: &mut [f32],
+    pool: usize,
+    finish: impl Fn(Strip, &mut [f32], &mut [f32]) -> T + Sync,
+) -> Vec<T> {
+    let (top, left) = (s.padding.0 as isize, s.padding.1 as isize);
     let last = s.kernel.0 as isize - 1;
-    let origin = (s.padding.0 as isize - last, s.padding.1 as isize - last);
-    let mut dx = vec![0.0; s.batch * s.in_size()];
-    let out = Output { data: &mut dx, height: s.height, width: s.width };
-    match s.kernel.0 {
-        3 => convolve::<3, 6>(dy, kernel, origin, out, None),
-        _ => convolve::<5, 8>(dy, kernel, origin, out, None),
+    let ((channels, height, width), origin) = match direction {
+        Direction::Forward => ((s.out_channels, s.out_height, s.out_width), (-top, -left)),
+        Direction::InputGradient => ((s.in_channels, s.height, s.width), (top - last, left - last)),
+    };
+    let data = out;
+    let out = Output { data, batch: s.batch, channels, height, width, pool };
+    match Filtering::of(s, height, width) {
+        Filtering::F4x3 => convolve::convolve::<4, 6, T>(x, kernel, origin, out, finish),
+        Filtering::F6x3 => convolve::convolve::<6, 8, T>(x, kernel, origin, out, finish),
+        Filtering::F4x5 => convolve::convolve::<4, 8, T>(x, kernel, origin, out, finish),
     }
-    dx
 }
 
-/// The gradient of the weight, `(out_channels, in_channels, kernel height, kernel width)`.
-pub(super) fn backward_weight(x: &[f32], dy: &[f32], s: ConvShape) -> Vec<f32> {
-    let x = Planes { data: x, channels: s.in_channels, height: s.height, width: s.width };
-    let dy = Planes { data: dy, channels: s.out_channels, height: s.out_height, width: s.out_width };
+/// The gradient of the weight, `(out_channels, in_channels, r, r)`, into `dw`.
+pub(super) fn weight_gradient(x: Images, dy: Images, s: &ConvShape, dw: &mut [f32]) {
     let origin = (-(s.padding.0 as isize), -(s.padding.1 as isize));
-    match s.kernel.0 {
-        3 => weight_gradient::<3, 6>(x, dy, s.batch, origin),
-        _ => weight_gradient::<5, 8>(x, dy, s.batch, origin),
+    match Filtering::of(s, s.out_height, s.out_width) {
+        Filtering::F4x3 => weight_gradient::weight_gradient::<3, 4, 6>(x, dy, s.batch, origin, dw),
+        Filtering::F6x3 => weight_gradient::weight_gradient::<3, 6, 8>(x, dy, s.batch, origin, dw),
+        Filtering::F4x5 => weight_gradient::weight_gradient::<5, 4, 8>(x, dy, s.batch, origin, dw),
     }
 }
 

@@ -193,7 +193,9 @@ fn a_convolution_that_cannot_be_is_an_error() {
     let conv = new(&[2, 3, 3, 3], 2, 1).unwrap();
     let refused = |x: &Tensor| conv.forward(x).unwrap_err().to_string();
     assert!(refused(&zeros(&[1, 2, 5, 5])).contains("the input has 2 channels, the weight 3"));
-    assert!(refused(&zeros(&[3, 5, 5])).contains("expected (batch, in_channels, height, width), got [3, 5, 5]"));
+    assert!(
+        refused(&zeros(&[3, 5, 5])).contains("expected (batch, in_channels, height, width), got [3, 5, 5]")
+    );
     assert!(refused(&zeros(&[0, 3, 5, 5])).contains("window fits the input [0, 3, 5, 5]"));
     assert!(refused(&zeros(&[1, 3, 0, 5])).contains("window fits the input [1, 3, 0, 5]"));
     let doubles = Tensor::zeros((1, 3, 5, 5), DType::F64, &Device::Cpu).unwrap();

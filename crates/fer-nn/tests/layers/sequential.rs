@@ -30,8 +30,9 @@ fn block() -> impl Strategy<Value = Block> {
         .prop_map(|(padding, stride, activation)| Conv2dConfig { padding, stride, activation });
     let kernel = prop_oneof![Just(1), Just(3), Just(4), Just(5), Just(7)];
     let rate = prop_oneof![Just(0.0_f32), Just(0.4)];
-    (1..40_usize, kernel, config, any::<bool>(), any::<bool>(), rate)
-        .prop_map(|(filters, kernel, config, norm, pool, rate)| Block { filters, kernel, config, norm, pool, rate })
+    (1..40_usize, kernel, config, any::<bool>(), any::<bool>(), rate).prop_map(
+        |(filters, kernel, config, norm, pool, rate)| Block { filters, kernel, config, norm, pool, rate },
+    )
 }
 
 fn layers(blocks: &[Block], input: &[usize], vars: &VarMap) -> Result<Vec<Layer>> {
@@ -54,10 +55,11 @@ fn layers(blocks: &[Block], input: &[usize], vars: &VarMap) -> Result<Vec<Layer>
         }
     }
     layers.push(Layer::Flatten);
-    let features = layers.iter().try_fold(
-        Tensor::zeros(input, candle_core::DType::F32, &Device::Cpu)?,
-        |xs, layer| layer.forward(&xs, Mode::Eval),
-    )?;
+    let features = layers
+        .iter()
+        .try_fold(Tensor::zeros(input, candle_core::DType::F32, &Device::Cpu)?, |xs, layer| {
+            layer.forward(&xs, Mode::Eval)
+        })?;
     layers.push(Layer::Dense(dense(features.dims()[1], 3, Default::default(), vb.pp("out"))?));
     Ok(layers)
 }
@@ -136,7 +138,9 @@ fn an_input_of_other_channels_is_an_error_that_says_so() {
     let conv = conv2d(1, 8, 3, Default::default(), vb.pp("conv")).unwrap();
     let net = Sequential::new(vec![Layer::Conv2d(conv), Layer::MaxPool2d { size: 2, stride: 2 }]);
     let images = |dims: [usize; 4]| Tensor::zeros(&dims, candle_core::DType::F32, &Device::Cpu).unwrap();
-    for (dims, expected) in [([2, 3, 8, 8], "3 channels"), ([2, 1, 1, 8], "no 2×2 window"), ([0, 1, 8, 8], "fits")] {
+    for (dims, expected) in
+        [([2, 3, 8, 8], "3 channels"), ([2, 1, 1, 8], "no 2×2 window"), ([0, 1, 8, 8], "fits")]
+    {
         for mode in [Mode::Eval, Mode::Train(Step::default())] {
             let error = net.forward(&images(dims), mode).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

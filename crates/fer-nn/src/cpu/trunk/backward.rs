@@ -5,7 +5,8 @@ use candle_core::{Device, Result, Tensor};
 
 use super::{Buffers, Pass, Stage, Workspace, sized};
 use crate::Step;
-use crate::cpu::conv2d::{ConvShape, convolve_back, weight_gradient};
+use crate::cpu::conv2d::ConvShape;
+use crate::cpu::grouped_conv2d::{Kernel, Weight, convolve_back, weight_gradient};
 use crate::cpu::groups::{GROUP, Images, Strip, groups, to_groups};
 use crate::cpu::tail::{Slopes, Sums};
 use crate::cpu::{read, vectorized};
@@ -20,7 +21,7 @@ impl Pass<'_> {
     /// Adds the gradients of the trunk's variables to `store`, from that of the features.
     pub fn backward(mut self, of_features: &Tensor, store: &mut GradStore) -> Result<()> {
         let Some(workspace) = &mut self.workspace else { return Ok(()) };
-        let Workspace { stages, gradients: [here, there] } = workspace;
+        let Workspace { stages, gradients: [here, there], kernel } = workspace;
         let (trunk, shapes) = (self.trunk, &self.shapes[..]);
         let (_, channels, height, width) = of_features.dims4()?;
         let len = shapes[0].batch * groups(channels) * height * width * GROUP;
@@ -49,7 +50,7 @@ impl Pass<'_> {
             let Some(previous) = before.last() else { break };
             let summed = !trunk.materialised(i - 1) && trunk.stages[i - 1].norm.is_some();
             let dx = sized(there, s.batch * groups(s.in_channels) * s.height * s.width * GROUP);
-            let strips = stage.backward_input(dy, s, summed.then_some(previous), dx)?;
+            let strips = stage.backward_input(dy, s, summed.then_some(previous), dx, kernel)?;
             gradient = Gradient { sums: summed.then_some(strips) };
             std::mem::swap(here, there);
         }
@@ -91,7 +92,10 @@ impl Stage {
                 let mut of_product = of_gradient.clone();
                 for (group, sums) in &sums {
                     let lanes = group * GROUP..(group + 1) * GROUP;
-                    of_gradient[lanes.clone()].iter_mut().zip(sums.of_gradient).for_each(|(sum, v)| *sum += v);
+                    of_gradient[lanes.clone()]
+                        .iter_mut()
+                        .zip(sums.of_gradient)
+                        .for_each(|(sum, v)| *sum += v);
                     of_product[lanes].iter_mut().zip(sums.of_product).for_each(|(sum, v)| *sum += v);
                 }
                 let sums = of_product.iter().zip(&of_gradient);
@@ -111,8 +115,7 @@ impl Stage {
         let activation = self.conv.config.activation;
         let planes = if self.pool {
             let da = sized(there, y_len);
-            let planes =
-                tail.backward_pooled(y, &buffers.norms, &slopes, activation, &here[..dz_len], da);
+            let planes = tail.backward_pooled(y, &buffers.norms, &slopes, activation, &here[..dz_len], da);
             std::mem::swap(here, there);
             planes
         } else {
@@ -134,6 +137,7 @@ impl Stage {
         s: &ConvShape,
         before: Option<&Buffers>,
         dx: &mut [f32],
+        kernel: &mut Kernel,
     ) -> Result<Vec<(usize, Sums)>> {
         let (of_image, width) = (groups(s.in_channels), s.width);
         let finish = |strip: Strip, values: &mut [f32], out: &mut [f32]| {
@@ -155,7 +159,9 @@ impl Stage {
             out.copy_from_slice(values);
             (strip.group, sums)
         };
-        read(&self.conv.weight, |weight| convolve_back(dy, weight, s, dx, finish))
+        read(&self.conv.weight, |values| {
+            convolve_back(dy, Weight { values, constant: false, kernel }, s, dx, finish)
+        })
     }
 }
 

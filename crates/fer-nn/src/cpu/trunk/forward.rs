@@ -3,13 +3,14 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::{Buffers, Stage, Trunk, Workspace, sized};
-use crate::cpu::conv2d::{ConvShape, Source, convolve};
+use crate::Step;
+use crate::cpu::conv2d::ConvShape;
 use crate::cpu::elementwise::activate_group;
+use crate::cpu::grouped_conv2d::{Kernel, Source, convolve};
 use crate::cpu::groups::{GROUP, Strip, from_groups, groups};
 use crate::cpu::moments::Moments;
 use crate::cpu::tail::Tail;
 use crate::cpu::{read, vectorized};
-use crate::Step;
 
 /// A forward pass in training: what its backward pass needs.
 pub(crate) struct Pass<'a> {
@@ -38,7 +39,7 @@ impl Trunk {
             for (i, (stage, s)) in self.stages.iter().zip(&shapes).enumerate() {
                 let (before, rest) = workspace.stages.split_at_mut(i);
                 let x = self.source(i, &shapes, before, pixels, true);
-                stage.infer(x, s, &mut rest[0])?;
+                stage.infer(x, s, &mut rest[0], &mut workspace.kernel)?;
             }
             self.features(&shapes, &workspace)
         });
@@ -58,7 +59,7 @@ impl Trunk {
                 for (i, (stage, s)) in self.stages.iter().zip(&*shapes).enumerate() {
                     let (before, rest) = workspace.stages.split_at_mut(i);
                     let x = self.source(i, shapes, before, pixels, false);
-                    stage.forward(x, s, step, self.materialised(i), &mut rest[0])?;
+                    stage.forward(x, s, step, self.materialised(i), &mut rest[0], &mut workspace.kernel)?;
                 }
                 self.features(shapes, workspace)
             })??,
@@ -90,7 +91,8 @@ impl Trunk {
 
     /// The output of the last stage as a plain tensor.
     fn features(&self, shapes: &[ConvShape], workspace: &Workspace) -> Result<Tensor> {
-        let (Some(s), Some(buffers), Some(stage)) = (shapes.last(), workspace.stages.last(), self.stages.last())
+        let (Some(s), Some(buffers), Some(stage)) =
+            (shapes.last(), workspace.stages.last(), self.stages.last())
         else {
             candle_core::bail!("a trunk has at least one stage")
         };
@@ -105,7 +107,7 @@ impl Trunk {
 
 impl Stage {
     /// The output by the moving statistics, written to `z`.
-    fn infer(&self, x: Source, s: &ConvShape, buffers: &mut Buffers) -> Result<()> {
+    fn infer(&self, x: Source, s: &ConvShape, buffers: &mut Buffers, kernel: &mut Kernel) -> Result<()> {
         let channels = match &self.norm {
             Some(norm) => {
                 let (mean, var) = norm.moving()?;
@@ -126,7 +128,8 @@ impl Stage {
                 || rows.pool_plane(values, &norms[group], out),
             );
         };
-        read(&self.conv.weight, |weight| convolve(x, weight, s, z, finish))?;
+        let pool = if self.pool { 2 } else { 1 };
+        self.with_weight(&mut buffers.kernel, kernel, |weight| convolve(x, weight, s, z, pool, finish))?;
         Ok(())
     }
 
@@ -138,6 +141,7 @@ impl Stage {
         step: Step,
         materialised: bool,
         buffers: &mut Buffers,
+        kernel: &mut Kernel,
     ) -> Result<()> {
         let (bias, activation, width) = (self.bias()?, self.conv.config.activation, s.out_width);
         let y = sized(&mut buffers.y, s.batch * groups(s.out_channels) * s.out_area() * GROUP);
@@ -147,7 +151,8 @@ impl Stage {
             out.copy_from_slice(values);
             (strip.group, if normalised { Moments::of(values, width) } else { Moments::NONE })
         };
-        let strips = read(&self.conv.weight, |weight| convolve(x, weight, s, y, finish))?;
+        let strips =
+            self.with_weight(&mut buffers.kernel, kernel, |weight| convolve(x, weight, s, y, 1, finish))?;
         buffers.channels = match &self.norm {
             Some(norm) => {
                 let mut moments = vec![Moments::NONE; groups(s.out_channels)];

@@ -1,21 +1,16 @@
 //! The weights of a convolution and of its input's gradient, transformed.
 
-use std::marker::PhantomData;
-
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::lanes::{GROUP, Interleave};
-use super::tiles::padded;
-use super::transform::{Evaluate, Expand, Map, Positions};
-use super::with_scratch;
-
-/// Output channels that lie together after the transformation: what one task transforms and one product takes.
-const PART: usize = 64;
+use super::transform::{Evaluate, Map};
+use super::vector::Vector;
+use crate::cpu::groups::{GROUP, Lanes, groups};
 
 /// The weights as a convolution from `in_channels` to `out_channels` sees them.
 #[derive(Clone, Copy)]
 pub(super) struct Kernel<'a> {
-    pub data: &'a [f32],
+    pub weight: &'a [f32],
     pub in_channels: usize,
     pub out_channels: usize,
     pub in_stride: usize,
@@ -24,70 +19,79 @@ pub(super) struct Kernel<'a> {
     pub turned: bool,
 }
 
-/// Where the transformed weights lie: `(parts, N·N positions, in_channels, width)`.
-#[derive(Clone, Copy)]
-pub(super) struct KernelLayout {
-    /// Output channels in a part, whole groups; the last part may use fewer.
-    pub width: usize,
-    pub position_stride: usize,
-    pub part_stride: usize,
-    pub parts: usize,
+/// The lanes of one group of output channels, `(N·N, in_channels + 1, 16)`: a line more for each position, so that
+/// the positions do not compete for the same cache sets.
+pub(super) fn group_stride<const N: usize>(in_channels: usize) -> usize {
+    N * N * (in_channels + 1)
 }
 
 impl Kernel<'_> {
-    pub(super) fn layout<const N: usize>(&self) -> KernelLayout {
-        let width = PART.min(padded(self.out_channels));
-        // A line more, so that the positions do not compete for the same cache sets.
-        let position_stride = self.in_channels * width + GROUP;
-        KernelLayout {
-            width,
-            position_stride,
-            part_stride: N * N * position_stride,
-            parts: self.out_channels.div_ceil(width),
-        }
-    }
-
-    /// G g Gᵀ of every kernel, to `parts·part_stride` values.
-    pub(super) fn transform<const R: usize, const N: usize>(&self, out: &mut [f32])
+    /// G g Gᵀ of every kernel, `(groups of output channels, N·N, in_channels + 1, 16)`.
+    pub(super) fn transform<const R: usize, const N: usize>(self, out: &mut Vec<f32>)
     where
         Evaluate: Map<R, N>,
     {
-        let layout = self.layout::<N>();
-        out.par_chunks_exact_mut(layout.part_stride).enumerate().for_each(|(part, out)| {
-            let channels = part * layout.width..self.out_channels.min((part + 1) * layout.width);
-            with_scratch((R + N) * R * GROUP, |work| {
-                let (kernels, columns) = work.split_at_mut(R * R * GROUP);
-                for group in channels.clone().step_by(GROUP) {
-                    for channel in 0..self.in_channels {
-                        self.gather::<R>(channel, group, kernels);
-                        pulp::Arch::new().dispatch(Expand::<Evaluate, R, N> {
-                            map: PhantomData,
-                            image: kernels,
-                            width: R,
-                            tiles: 1,
-                            columns,
-                            out: Positions {
-                                values: &mut out[channel * layout.width + group - channels.start..],
-                                position_stride: layout.position_stride,
-                                tile_stride: 0,
-                            },
-                        });
-                    }
-                }
-            });
+        let stride = group_stride::<N>(self.in_channels);
+        out.resize(groups(self.out_channels) * stride * GROUP, 0.0);
+        out.par_chunks_exact_mut(stride * GROUP).enumerate().for_each(|(group, out)| {
+            let out = out.as_chunks_mut().0;
+            pulp::Arch::new().dispatch(Expand::<R, N> { kernel: self, group, out });
         });
     }
 
-    /// The kernels from one input channel to the group of output channels from `first` on, `(R, R, GROUP)`.
-    fn gather<const R: usize>(&self, channel: usize, first: usize, out: &mut [f32]) {
-        let channels = GROUP.min(self.out_channels - first);
-        if channels < GROUP {
-            out.fill(0.0);
+    /// The kernels from one input channel to a group of output channels.
+    #[inline(always)]
+    fn gather<const R: usize>(&self, channel: usize, group: usize) -> [[Lanes; R]; R] {
+        let mut kernels = [[[0.0; GROUP]; R]; R];
+        let outputs = group * GROUP..self.out_channels.min((group + 1) * GROUP);
+        for (lane, output) in outputs.enumerate() {
+            let weight = &self.weight[output * self.out_stride + channel * self.in_stride..][..R * R];
+            for (kernels, &value) in kernels.as_flattened_mut().iter_mut().zip(weight) {
+                kernels[lane] = value;
+            }
         }
-        let rows = &self.data[first * self.out_stride + channel * self.in_stride..];
-        pulp::Arch::new().dispatch(Interleave { rows, stride: self.out_stride, channels, out });
         if self.turned {
-            out.as_chunks_mut::<GROUP>().0.reverse();
+            kernels.as_flattened_mut().reverse();
+        }
+        kernels
+    }
+}
+
+/// The kernels to one group of output channels.
+struct Expand<'a, const R: usize, const N: usize> {
+    kernel: Kernel<'a>,
+    group: usize,
+    out: &'a mut [Lanes],
+}
+
+impl<const R: usize, const N: usize> WithSimd for Expand<'_, R, N>
+where
+    Evaluate: Map<R, N>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { kernel, group, out } = self;
+        for channel in 0..kernel.in_channels {
+            let kernels = kernel.gather::<R>(channel, group);
+            for lane in (0..GROUP).step_by(S::F32_LANES) {
+                let mut columns = [[Vector::splat(simd, 0.0); R]; N];
+                for column in 0..R {
+                    let mut x = [Vector::splat(simd, 0.0); R];
+                    for (x, row) in x.iter_mut().zip(&kernels) {
+                        *x = Vector::load(simd, &row[column][lane..]);
+                    }
+                    for (row, y) in columns.iter_mut().zip(Evaluate::apply(x)) {
+                        row[column] = y;
+                    }
+                }
+                for (i, x) in columns.into_iter().enumerate() {
+                    for (j, y) in Evaluate::apply(x).into_iter().enumerate() {
+                        y.store(&mut out[(i * N + j) * (kernel.in_channels + 1) + channel][lane..]);
+                    }
+                }
+            }
         }
     }
 }

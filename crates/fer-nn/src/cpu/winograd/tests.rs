@@ -4,7 +4,7 @@ use fer_rand::{Purpose, Stream};
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::im2col;
+use crate::cpu::groups::{Norm, from_groups, groups, to_groups};
 
 fn shape(batch: usize, channels: (usize, usize), size: (usize, usize), r: usize) -> ConvShape {
     padded_shape(batch, channels, size, r, (r / 2, r / 2), size)
@@ -99,14 +99,53 @@ impl Plain {
     }
 }
 
+/// `(batch, channels, area)` in groups.
+fn grouped(x: &[f32], batch: usize, channels: usize, area: usize) -> Vec<f32> {
+    let mut out = vec![0.0; batch * groups(channels) * area * GROUP];
+    to_groups(x, channels, area, &mut out);
+    out
+}
+
+/// The convolution in a direction, the weight transformed into memory with other values in it, in groups.
+fn convolution(x: Images, weight: &[f32], direction: Direction, s: &ConvShape) -> Vec<f32> {
+    let (channels, area) = match direction {
+        Direction::Forward => (s.out_channels, s.out_area()),
+        Direction::InputGradient => (s.in_channels, s.height * s.width),
+    };
+    let mut kernel = vec![f32::NAN; 1000];
+    transform_weight(weight, direction, s, &mut kernel);
+    let mut out = vec![f32::NAN; s.batch * groups(channels) * area * GROUP];
+    convolve(x, &kernel, direction, s, &mut out, 1, |_, raw, out| out.copy_from_slice(raw));
+    out
+}
+
+fn input<'a>(data: &'a [f32], s: &ConvShape) -> Images<'a> {
+    Images { data, channels: s.in_channels, height: s.height, width: s.width, norm: None }
+}
+
+fn output<'a>(data: &'a [f32], s: &ConvShape) -> Images<'a> {
+    Images { data, channels: s.out_channels, height: s.out_height, width: s.out_width, norm: None }
+}
+
+/// The output and both gradients, in groups but for the weight's.
+fn all_three(x: &[f32], weight: &[f32], dy: &[f32], s: &ConvShape) -> [Vec<f32>; 3] {
+    let x = grouped(x, s.batch, s.in_channels, s.height * s.width);
+    let dy = grouped(dy, s.batch, s.out_channels, s.out_area());
+    let mut dw = vec![f32::NAN; weight.len()];
+    weight_gradient(input(&x, s), output(&dy, s), s, &mut dw);
+    [
+        convolution(input(&x, s), weight, Direction::Forward, s),
+        convolution(output(&dy, s), weight, Direction::InputGradient, s),
+        dw,
+    ]
+}
+
 /// The relative errors of the output and of both gradients.
 fn errors(s: ConvShape) -> [f64; 3] {
     let x = values(s.batch * s.in_size(), 1);
     let weight = values(s.out_channels * s.in_channels * s.kernel.0 * s.kernel.1, 2);
-    let bias = values(s.out_channels, 3);
     let dy = values(s.batch * s.out_size(), 4);
-    let channel = |at_y: usize| at_y / s.out_area() % s.out_channels;
-    let mut y = Plain::new((0..dy.len()).map(|at_y| f64::from(bias[channel(at_y)])).collect());
+    let mut y = Plain::new(vec![0.0; dy.len()]);
     let mut dx = Plain::new(vec![0.0; x.len()]);
     let mut dw = Plain::new(vec![0.0; weight.len()]);
     products(&s, |at_y, at_x, at_w| {
@@ -114,10 +153,18 @@ fn errors(s: ConvShape) -> [f64; 3] {
         dx.add(at_x, dy[at_y], weight[at_w]);
         dw.add(at_w, dy[at_y], x[at_x]);
     });
+    let [got_y, got_dx, got_dw] = all_three(&x, &weight, &dy, &s);
+    let plain = |grouped: &[f32], channels: usize, area: usize| {
+        let mut out = vec![0.0; s.batch * channels * area];
+        from_groups(grouped, channels, area, &mut out);
+        // What lies beyond the last channel is zero.
+        assert!(self::grouped(&out, s.batch, channels, area) == grouped, "{s:?}");
+        out
+    };
     [
-        y.relative_error(&forward(&x, &weight, &bias, Activation::Linear, s)),
-        dx.relative_error(&backward_input(&weight, &dy, s)),
-        dw.relative_error(&backward_weight(&x, &dy, s)),
+        y.relative_error(&plain(&got_y, s.out_channels, s.out_area())),
+        dx.relative_error(&plain(&got_dx, s.in_channels, s.height * s.width)),
+        dw.relative_error(&got_dw),
     ]
 }
 
@@ -128,10 +175,15 @@ fn assert_accurate(s: ConvShape) {
 
 #[test]
 fn errors_are_below_a_hundred_thousandth_of_the_norm() {
-    for s in
-        [shape(2, (64, 64), (48, 48), 5), shape(2, (64, 128), (24, 24), 3), shape(2, (256, 256), (12, 12), 3)]
-    {
+    for s in [
+        shape(2, (64, 64), (48, 48), 5),
+        shape(1, (64, 128), (24, 24), 3),
+        shape(2, (64, 128), (24, 24), 3),
+        shape(2, (256, 256), (12, 12), 3),
+        shape(8, (256, 256), (12, 12), 3),
+    ] {
         let errors = errors(s);
+        println!("{s:?} {errors:?}");
         assert!(errors.iter().all(|&e| e <= 1e-5), "{s:?}: {errors:?}");
     }
 }
@@ -144,6 +196,9 @@ fn awkward_shapes_agree_with_the_plain_convolution() {
         assert_accurate(shape(3, (17, 1), (9, 1), r));
         assert_accurate(shape(2, (3, 33), (5, 7), r));
         assert_accurate(shape(9, (16, 16), (4, 4), r));
+        // Many tiles, all cut at the edges.
+        assert_accurate(shape(33, (17, 18), (5, 11), r));
+        assert_accurate(shape(40, (3, 5), (11, 5), r));
         // A kernel as large as the image, without padding: one output.
         assert_accurate(padded_shape(2, (5, 6), (r, r), r, (0, 0), (1, 1)));
         // Every value padded away from one side, more padding than the kernel reaches.
@@ -155,35 +210,108 @@ fn awkward_shapes_agree_with_the_plain_convolution() {
 }
 
 #[test]
-fn bias_and_activation_are_applied_to_every_output() {
-    let s = shape(2, (9, 18), (10, 11), 3);
-    let (x, bias) = (values(s.batch * s.in_size(), 1), values(18, 3));
-    let weight = values(18 * 9 * 9, 2);
-    for activation in [Activation::Linear, Activation::Relu, Activation::Elu] {
-        let want = im2col::forward(&x, &weight, &bias, activation, s).into_iter().map(f64::from).collect();
-        let got = forward(&x, &weight, &bias, activation, s);
-        assert!(Plain::new(want).relative_error(&got) < 1e-5);
+fn inputs_are_normalised_on_the_way_and_padding_is_zero_after_it() {
+    for s in [shape(2, (21, 18), (10, 11), 3), shape(9, (21, 18), (12, 12), 3), shape(1, (21, 18), (7, 9), 5)]
+    {
+        let (x, dy) = (values(s.batch * s.in_size(), 1), values(s.batch * s.out_size(), 4));
+        let weight = values(s.out_channels * s.in_channels * s.kernel.0 * s.kernel.1, 2);
+        let constants = values(3 * 2 * GROUP, 5);
+        let lanes = |i: usize| std::array::from_fn(|lane| 1.0 + constants[i * GROUP + lane]);
+        let norm = [0, 3].map(|i| Norm { center: lanes(i), scale: lanes(i + 1), shift: lanes(i + 2) });
+        let x = grouped(&x, s.batch, s.in_channels, s.height * s.width);
+        let mut normalised = x.clone();
+        for (i, lanes) in normalised.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
+            *lanes = norm[i / (s.height * s.width) % 2].apply(lanes);
+        }
+        let on_the_way = Images { norm: Some(&norm), ..input(&x, &s) };
+        let dy = grouped(&dy, s.batch, s.out_channels, s.out_area());
+        let run = |x: Images| {
+            let mut dw = vec![0.0; weight.len()];
+            weight_gradient(x, output(&dy, &s), &s, &mut dw);
+            (convolution(x, &weight, Direction::Forward, &s), dw)
+        };
+        let (got, want) = (run(on_the_way), run(input(&normalised, &s)));
+        let close = |got: &[f32], want: &[f32]| {
+            Plain::new(want.iter().map(|&v| f64::from(v)).collect()).relative_error(got) < 1e-5
+        };
+        assert!(close(&got.0, &want.0) && close(&got.1, &want.1), "{s:?}");
+    }
+}
+
+#[test]
+fn strips_cover_every_row_once_and_pooled_outputs_get_theirs() {
+    for (s, pool) in [
+        (shape(3, (16, 20), (13, 7), 3), 2),
+        (shape(40, (9, 40), (15, 15), 3), 2),
+        (shape(2, (16, 16), (48, 48), 5), 2),
+        (shape(1, (16, 33), (1, 9), 5), 2),
+        (shape(1, (16, 33), (9, 1), 3), 1),
+    ] {
+        let x = grouped(&values(s.batch * s.in_size(), 1), s.batch, s.in_channels, s.height * s.width);
+        let weight = values(s.out_channels * s.in_channels * s.kernel.0 * s.kernel.1, 2);
+        let whole = convolution(input(&x, &s), &weight, Direction::Forward, &s);
+        let mut kernel = Vec::new();
+        transform_weight(&weight, Direction::Forward, &s, &mut kernel);
+        let (height, width) = (s.out_height / pool, s.out_width / pool);
+        let mut out = vec![f32::NAN; s.batch * groups(s.out_channels) * height * width * GROUP];
+        let row = s.out_width * GROUP;
+        let direction = Direction::Forward;
+        let mut strips =
+            convolve(input(&x, &s), &kernel, direction, &s, &mut out, pool, |strip, raw, out| {
+                assert_eq!(raw.len(), strip.rows * row);
+                assert_eq!(out.len(), strip.rows / pool * width * GROUP);
+                assert!(strip.first_row % 2 == 0);
+                assert!(strip.rows % 2 == 0 || strip.first_row + strip.rows == s.out_height);
+                let plane = strip.image * groups(s.out_channels) + strip.group;
+                assert!(
+                    raw == &whole[(plane * s.out_height + strip.first_row) * row..][..raw.len()],
+                    "{s:?}"
+                );
+                out.fill((plane * height + strip.first_row / pool) as f32);
+                (strip.image, strip.group, strip.first_row, strip.rows)
+            });
+        strips.sort_unstable();
+        let mut next = (0, 0, 0);
+        for (image, group, first_row, rows) in strips {
+            assert_eq!((image, group, first_row), next, "{s:?}");
+            let at = (image * groups(s.out_channels) + group) * height + first_row / pool;
+            let pooled = &out[at * width * GROUP..][..rows / pool * width * GROUP];
+            assert!(pooled.iter().all(|&v| v == at as f32), "{s:?}");
+            next = match (first_row + rows == s.out_height, group + 1 == groups(s.out_channels)) {
+                (false, _) => (image, group, first_row + rows),
+                (true, false) => (image, group + 1, 0),
+                (true, true) => (image + 1, 0, 0),
+            };
+        }
+        assert_eq!(next, (s.batch, 0, 0));
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_inside_the_channels() {
+    let s = shape(1, (16, 20), (6, 6), 3);
+    let x = grouped(&vec![f32::NAN; s.in_size()], 1, s.in_channels, 36);
+    let y = convolution(input(&x, &s), &values(20 * 16 * 9, 2), Direction::Forward, &s);
+    for (group, lanes) in y
+        .chunks_exact(36 * GROUP)
+        .zip([GROUP, 4])
+        .flat_map(|(group, used)| group.chunks_exact(GROUP).map(move |lanes| (lanes, used)))
+    {
+        assert!(group[..lanes].iter().all(|v| v.is_nan()) && group[lanes..].iter().all(|&v| v == 0.0));
     }
 }
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     for s in
-        [shape(5, (16, 40), (18, 10), 5), shape(1, (40, 64), (11, 30), 3), shape(33, (48, 32), (8, 8), 3)]
+        [shape(5, (16, 40), (18, 10), 5), shape(1, (40, 64), (11, 30), 3), shape(33, (48, 32), (11, 12), 3)]
     {
         let x = values(s.batch * s.in_size(), 1);
         let weight = values(s.out_channels * s.in_channels * s.kernel.0 * s.kernel.1, 2);
-        let bias = values(s.out_channels, 3);
         let dy = values(s.batch * s.out_size(), 4);
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                (
-                    forward(&x, &weight, &bias, Activation::Elu, s),
-                    backward_input(&weight, &dy, s),
-                    backward_weight(&x, &dy, s),
-                )
-            })
+            pool.install(|| all_three(&x, &weight, &dy, &s))
         };
         let alone = on(1);
         assert!(alone == on(2) && alone == on(3), "{s:?}");
