@@ -43,7 +43,7 @@ impl Pass<'_> {
             };
             let mut dw = vec![0.0; stage.conv.weight.elem_count()];
             read(&self.images, |pixels| {
-                let x = trunk.source(i, shapes, before, pixels, false);
+                let x = trunk.source(i, shapes, before, pixels);
                 weight_gradient(x, dy, s, &mut dw);
             })?;
             insert(store, &stage.conv.weight, dw)?;

@@ -38,8 +38,8 @@ impl Trunk {
         let features = read(&images, |pixels| {
             for (i, (stage, s)) in self.stages.iter().zip(&shapes).enumerate() {
                 let (before, rest) = workspace.stages.split_at_mut(i);
-                let x = self.source(i, &shapes, before, pixels, true);
-                stage.infer(x, s, &mut rest[0], &mut workspace.kernel)?;
+                let x = self.source(i, &shapes, before, pixels);
+                stage.infer(x, s, self.materialised(i), &mut rest[0], &mut workspace.kernel)?;
             }
             self.features(&shapes, &workspace)
         });
@@ -58,7 +58,7 @@ impl Trunk {
             Some(workspace) => read(images, |pixels| {
                 for (i, (stage, s)) in self.stages.iter().zip(&*shapes).enumerate() {
                     let (before, rest) = workspace.stages.split_at_mut(i);
-                    let x = self.source(i, shapes, before, pixels, false);
+                    let x = self.source(i, shapes, before, pixels);
                     stage.forward(x, s, step, self.materialised(i), &mut rest[0], &mut workspace.kernel)?;
                 }
                 self.features(shapes, workspace)
@@ -75,15 +75,14 @@ impl Trunk {
         shapes: &[ConvShape],
         before: &'a [Buffers],
         pixels: &'a [f32],
-        inference: bool,
     ) -> Source<'a> {
         match i.checked_sub(1) {
             None => Source::Plain(pixels),
-            Some(i) => self.stages[i].output(&shapes[i], &before[i], inference || self.materialised(i)),
+            Some(i) => self.stages[i].output(&shapes[i], &before[i], self.materialised(i)),
         }
     }
 
-    /// Whether the output of stage `i` is written in training, or normalised as it is read.
+    /// Whether the output of stage `i` is written, or normalised as it is read.
     pub(super) fn materialised(&self, i: usize) -> bool {
         let stage = &self.stages[i];
         stage.pool || stage.dropout.is_some() || i + 1 == self.stages.len()
@@ -106,8 +105,15 @@ impl Trunk {
 }
 
 impl Stage {
-    /// The output by the moving statistics, written to `z`.
-    fn infer(&self, x: Source, s: &ConvShape, buffers: &mut Buffers, kernel: &mut Kernel) -> Result<()> {
+    /// The activation's output; where the stage's output is `materialised`, that alone, by the moving statistics.
+    fn infer(
+        &self,
+        x: Source,
+        s: &ConvShape,
+        materialised: bool,
+        buffers: &mut Buffers,
+        kernel: &mut Kernel,
+    ) -> Result<()> {
         let channels = match &self.norm {
             Some(norm) => {
                 let (mean, var) = norm.moving()?;
@@ -115,21 +121,26 @@ impl Stage {
             }
             None => Vec::new(),
         };
-        let (bias, norms) = (self.bias()?, self.norms(&channels)?);
-        let (activation, tail) = (self.conv.config.activation, self.tail(s, None));
-        let z = sized(&mut buffers.z, tail.out_len(s.batch));
+        buffers.norms = self.norms(&channels)?;
+        let (bias, activation, norms) = (self.bias()?, self.conv.config.activation, &buffers.norms);
+        let tail = self.tail(s, None);
+        let (out, pool) = match materialised {
+            true => (sized(&mut buffers.z, tail.out_len(s.batch)), if self.pool { 2 } else { 1 }),
+            false => (sized(&mut buffers.y, s.batch * groups(s.out_channels) * s.out_area() * GROUP), 1),
+        };
         let finish = |strip: Strip, values: &mut [f32], out: &mut [f32]| {
-            let group = strip.group;
-            activate_group(values, &bias[group], activation);
+            activate_group(values, &bias[strip.group], activation);
+            if !materialised {
+                return out.copy_from_slice(values);
+            }
             let rows = Tail { height: strip.rows, ..tail };
             let (values, out) = (values.as_chunks::<GROUP>().0, out.as_chunks_mut::<GROUP>().0);
             vectorized(
                 #[inline(always)]
-                || rows.pool_plane(values, &norms[group], out),
+                || rows.pool_plane(values, &norms[strip.group], out),
             );
         };
-        let pool = if self.pool { 2 } else { 1 };
-        self.with_weight(&mut buffers.kernel, kernel, |weight| convolve(x, weight, s, z, pool, finish))?;
+        self.with_weight(&mut buffers.kernel, kernel, |weight| convolve(x, weight, s, out, pool, finish))?;
         Ok(())
     }
 
