@@ -23,7 +23,8 @@ impl Affine {
         }
         let (theta, shear) = (theta.to_radians(), shear.to_radians());
         let (sin, cos) = theta.sin_cos();
-        let matrix = [[cos * zx, -(theta + shear).sin() * zy], [sin * zx, (theta + shear).cos() * zy]];
+        let (sheared_sin, sheared_cos) = (theta + shear).sin_cos();
+        let matrix = [[cos * zx, -sheared_sin * zy], [sin * zx, sheared_cos * zy]];
         let shift = [cos * tx - sin * ty, sin * tx + cos * ty];
         let half = match generation {
             Generation::Notebook => 0.5,
@@ -53,9 +54,10 @@ impl Affine {
         })
     }
 
-    /// How far the place in the input moves, along each axis, from column 0 to this one.
-    pub(crate) fn along_row(&self, column: usize) -> [f64; 2] {
-        [0, 1].map(|axis| column as f64 * self.matrix[axis][1])
+    /// How far the place in the input moves, along each axis, from a row to the next and from a column to the next.
+    pub(crate) fn steps(&self) -> [[f64; 2]; 2] {
+        let [[row_by_row, row_by_column], [column_by_row, column_by_column]] = self.matrix;
+        [[row_by_row, column_by_row], [row_by_column, column_by_column]]
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod affine;
 mod augment;
+mod blend;
 mod config;
 mod error;
 mod intensity;
+mod pairs;
 mod resample;
 mod statistics;
 mod transform;
