@@ -55,15 +55,20 @@ enum Filtering {
 }
 
 impl Filtering {
-    /// The one for an output (or gradient) of some size.
-    fn of(s: &ConvShape, height: usize, width: usize) -> Self {
+    /// The one for an output (or its gradient) of some size, where transforming the weight and reading it, or
+    /// summing up its gradient, takes as long as `weight` tiles.
+    fn of(s: &ConvShape, height: usize, width: usize, weight: usize) -> Self {
         if s.kernel == (5, 5) {
             return Self::F4x5;
         }
         let tiles = |side: usize| s.batch * height.div_ceil(side) * width.div_ceil(side);
-        // With few tiles the weights' way through the caches is what takes time: 64 positions instead of 36.
-        let (small, large) = (tiles(4), tiles(6));
-        if large >= 32 && 64 * large < 36 * small { Self::F6x3 } else { Self::F4x3 }
+        let larger = 64 * (tiles(6) + weight) < 36 * (tiles(4) + weight);
+        if larger { Self::F6x3 } else { Self::F4x3 }
+    }
+
+    /// The one for an output.
+    fn of_output(s: &ConvShape, height: usize, width: usize) -> Self {
+        Self::of(s, height, width, 100)
     }
 }
 
@@ -95,7 +100,7 @@ pub(super) fn transform_weight(weight: &[f32], direction: Direction, s: &ConvSha
             (kernel, s.height, s.width)
         }
     };
-    match Filtering::of(s, height, width) {
+    match Filtering::of_output(s, height, width) {
         Filtering::F4x3 => kernel.transform::<3, 6>(out),
         Filtering::F6x3 => kernel.transform::<3, 8>(out),
         Filtering::F4x5 => kernel.transform::<5, 8>(out),
@@ -125,7 +130,7 @@ pub(super) fn convolve<T: Send>(
     };
     let data = out;
     let out = Output { data, batch: s.batch, channels, height, width, pool };
-    match Filtering::of(s, height, width) {
+    match Filtering::of_output(s, height, width) {
         Filtering::F4x3 => convolve::convolve::<4, 6, T>(x, kernel, origin, out, finish),
         Filtering::F6x3 => convolve::convolve::<6, 8, T>(x, kernel, origin, out, finish),
         Filtering::F4x5 => convolve::convolve::<4, 8, T>(x, kernel, origin, out, finish),
@@ -135,7 +140,7 @@ pub(super) fn convolve<T: Send>(
 /// The gradient of the weight, `(out_channels, in_channels, r, r)`, into `dw`.
 pub(super) fn weight_gradient(x: Images, dy: Images, s: &ConvShape, dw: &mut [f32]) {
     let origin = (-(s.padding.0 as isize), -(s.padding.1 as isize));
-    match Filtering::of(s, s.out_height, s.out_width) {
+    match Filtering::of(s, s.out_height, s.out_width, 30) {
         Filtering::F4x3 => weight_gradient::weight_gradient::<3, 4, 6>(x, dy, s.batch, origin, dw),
         Filtering::F6x3 => weight_gradient::weight_gradient::<3, 6, 8>(x, dy, s.batch, origin, dw),
         Filtering::F4x5 => weight_gradient::weight_gradient::<5, 4, 8>(x, dy, s.batch, origin, dw),

@@ -96,36 +96,35 @@ where
     let of_block = |mut block: Block| {
         let tiles = block.rows.len() * grid.columns;
         let block_groups = block.groups.len();
-        // A line more, so that the positions do not compete for the same cache sets.
-        let (x_stride, y_stride) = (in_groups * tiles + 1, block_groups * tiles + 1);
-        let strip = block.rows.len() * M * width;
-        let work = grid.columns::<N, N>().max(strip);
-        with_scratch((N * N * (x_stride + y_stride) + work) * GROUP, |scratch| {
+        // An odd number of lines, so that the positions do not compete for the same cache sets.
+        let stride = tiles | 1;
+        let of_group = N * N * stride;
+        let work = block.rows.len() * M * width;
+        with_scratch(((in_groups + block_groups) * of_group + work) * GROUP, |scratch| {
             let scratch = scratch.as_chunks_mut().0;
-            let (inputs, scratch) = scratch.split_at_mut(N * N * x_stride);
-            let (products, work) = scratch.split_at_mut(N * N * y_stride);
+            let (inputs, scratch) = scratch.split_at_mut(in_groups * of_group);
+            let (products, work) = scratch.split_at_mut(block_groups * of_group);
             let region = Region { grid, rows: block.rows.clone(), origin };
-            for group in 0..in_groups {
-                let inputs = &mut inputs[group * tiles..];
-                x.expand::<Input, N, N>(&region, group, inputs, x_stride, work);
+            for (group, inputs) in inputs.chunks_exact_mut(of_group).enumerate() {
+                x.expand::<Input, M, N, N>(&region, group, inputs, stride);
             }
+            let kernel = &kernel[block.groups.start * group_stride::<N>(x.channels)..];
             for position in 0..N * N {
                 Product::<false> {
                     rows: tiles,
                     depth: x.channels,
                     groups: block_groups,
-                    a: &inputs[position * x_stride..],
-                    a_group: tiles,
-                    b: &kernel[block.groups.start * group_stride::<N>(x.channels)..]
-                        [position * (x.channels + 1)..],
+                    a: &inputs[position * stride..],
+                    a_group: of_group,
+                    b: &kernel[position * (x.channels + 1)..],
                     b_group: group_stride::<N>(x.channels),
-                    c: &mut products[position * y_stride..],
-                    c_group: tiles,
+                    c: &mut products[position * stride..],
+                    c_group: of_group,
                     accumulate: false,
                 }
                 .run();
             }
-            block.finish::<M, N, T>(grid, channels, width, products, y_stride, work, &finish)
+            block.finish::<M, N, T>(grid, channels, width, products, stride, work, &finish)
         })
     };
     let blocks = out.blocks(grid, block_rows, block_groups);
@@ -142,23 +141,22 @@ impl Block<'_> {
         channels: usize,
         width: usize,
         products: &[Lanes],
-        position_stride: usize,
+        stride: usize,
         work: &mut [Lanes],
         finish: impl Fn(Strip, &mut [f32], &mut [f32]) -> T,
     ) -> Vec<T>
     where
         Interpolate: Map<N, M>,
     {
-        let of_group = self.rows.len() * grid.columns;
         let strips = self.strips.iter_mut().map(|(strip, out)| {
             let raw = &mut work[..strip.rows * width];
             let first = strip.image * grid.rows + strip.first_row / M - self.rows.start;
             for (row, raw) in raw.chunks_mut(M * width).enumerate() {
-                let at = (strip.group - self.groups.start) * of_group + (first + row) * grid.columns;
+                let at = (strip.group - self.groups.start) * N * N * stride + (first + row) * grid.columns;
                 pulp::Arch::new().dispatch(Contract::<Interpolate, N, M> {
                     map: PhantomData,
                     products: &products[at..],
-                    position_stride,
+                    stride,
                     out: raw,
                     width,
                 });

@@ -39,21 +39,17 @@ impl Kernel<'_> {
         });
     }
 
-    /// The kernels from one input channel to a group of output channels.
+    /// The kernels from one input channel to a group of output channels; other lanes stay as they are.
     #[inline(always)]
-    fn gather<const R: usize>(&self, channel: usize, group: usize) -> [[Lanes; R]; R] {
-        let mut kernels = [[[0.0; GROUP]; R]; R];
+    fn gather<const R: usize>(&self, channel: usize, group: usize, kernels: &mut [[Lanes; R]; R]) {
+        let kernels = kernels.as_flattened_mut();
         let outputs = group * GROUP..self.out_channels.min((group + 1) * GROUP);
         for (lane, output) in outputs.enumerate() {
             let weight = &self.weight[output * self.out_stride + channel * self.in_stride..][..R * R];
-            for (kernels, &value) in kernels.as_flattened_mut().iter_mut().zip(weight) {
-                kernels[lane] = value;
+            for (i, &value) in weight.iter().enumerate() {
+                kernels[if self.turned { R * R - 1 - i } else { i }][lane] = value;
             }
         }
-        if self.turned {
-            kernels.as_flattened_mut().reverse();
-        }
-        kernels
     }
 }
 
@@ -73,10 +69,11 @@ where
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { kernel, group, out } = self;
+        let mut kernels = [[[0.0; GROUP]; R]; R];
+        let mut columns = [[Vector::splat(simd, 0.0); R]; N];
         for channel in 0..kernel.in_channels {
-            let kernels = kernel.gather::<R>(channel, group);
+            kernel.gather(channel, group, &mut kernels);
             for lane in (0..GROUP).step_by(S::F32_LANES) {
-                let mut columns = [[Vector::splat(simd, 0.0); R]; N];
                 for column in 0..R {
                     let mut x = [Vector::splat(simd, 0.0); R];
                     for (x, row) in x.iter_mut().zip(&kernels) {
@@ -86,7 +83,7 @@ where
                         row[column] = y;
                     }
                 }
-                for (i, x) in columns.into_iter().enumerate() {
+                for (i, &x) in columns.iter().enumerate() {
                     for (j, y) in Evaluate::apply(x).into_iter().enumerate() {
                         y.store(&mut out[(i * N + j) * (kernel.in_channels + 1) + channel][lane..]);
                     }

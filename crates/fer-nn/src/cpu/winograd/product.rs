@@ -92,11 +92,18 @@ impl<const TURNED: bool> Product<'_, TURNED> {
                 a = a.wrapping_add(step + to_group);
                 b = b.wrapping_add(GROUP);
             }
+            // Two short loops, so that the compiler unrolls them and `sums` are registers from the beginning.
+            if add {
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        let c = c.add(of_vector(v, self.c_group) + m * GROUP).cast::<S::f32s>();
+                        *sum = simd.add_f32s(c.read_unaligned(), *sum);
+                    }
+                }
+            }
             for (m, sums) in sums.iter().enumerate() {
                 for (v, &sum) in sums.iter().enumerate() {
-                    let c = c.add(of_vector(v, self.c_group) + m * GROUP).cast::<S::f32s>();
-                    let sum = if add { simd.add_f32s(c.read_unaligned(), sum) } else { sum };
-                    c.write_unaligned(sum);
+                    c.add(of_vector(v, self.c_group) + m * GROUP).cast::<S::f32s>().write_unaligned(sum);
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::transform::{Evaluate, Input, Interpolate, Map};
 use crate::cpu::groups::{GROUP, Images, Lanes, groups};
 use crate::cpu::scratch::with_scratch;
 
-/// The transformed tiles of a chunk take about this many values: 4 MB.
+/// The transformed tiles of a chunk take about this many values, 4 MB, or as many as the sums where those are more.
 const CHUNK_VALUES: usize = 1_048_576;
 
 /// `(out_channels, in_channels, R, R)`, from the input and the output's gradient of `batch` images, in tiles of M×M.
@@ -32,11 +32,12 @@ pub(super) fn weight_gradient<const R: usize, const M: usize, const N: usize>(
     let grid = Grid::over(dy.height, dy.width, M);
     let rows = batch * grid.rows;
     let (x_groups, dy_groups) = (groups(x.channels), groups(dy.channels));
-    let tile_values = N * N * (x_groups + dy_groups) * GROUP;
-    let chunk_rows = (CHUNK_VALUES / (tile_values * grid.columns)).clamp(1, rows);
-    // A line more, so that the positions do not compete for the same cache sets.
-    let stride = chunk_rows * grid.columns + 1;
     let sums_stride = dy_groups * x.channels;
+    let tile_values = N * N * (x_groups + dy_groups) * GROUP;
+    let chunk_values = CHUNK_VALUES.max(N * N * sums_stride * GROUP);
+    let chunk_rows = (chunk_values / (tile_values * grid.columns)).clamp(1, rows);
+    // An odd number of lines, so that the positions do not compete for the same cache sets.
+    let stride = (chunk_rows * grid.columns) | 1;
     let of_group = N * N * stride;
 
     with_scratch((N * N * sums_stride + (x_groups + dy_groups) * of_group) * GROUP, |scratch| {
@@ -47,16 +48,10 @@ pub(super) fn weight_gradient<const R: usize, const M: usize, const N: usize>(
             let depth = rows.len() * grid.columns;
             let region = |origin| Region { grid, rows: rows.clone(), origin };
             tiles.par_chunks_exact_mut(of_group).enumerate().for_each(|(group, out)| {
-                let columns = grid.columns::<N, N>().max(grid.columns::<M, N>()) * GROUP;
-                with_scratch(columns, |columns| {
-                    let columns = columns.as_chunks_mut().0;
-                    match group.checked_sub(x_groups) {
-                        None => x.expand::<Input, N, N>(&region(origin), group, out, stride, columns),
-                        Some(group) => {
-                            dy.expand::<Evaluate, M, N>(&region((0, 0)), group, out, stride, columns);
-                        }
-                    }
-                });
+                match group.checked_sub(x_groups) {
+                    None => x.expand::<Input, M, N, N>(&region(origin), group, out, stride),
+                    Some(group) => dy.expand::<Evaluate, M, M, N>(&region((0, 0)), group, out, stride),
+                }
             });
             let (xs, dys) = tiles.split_at(x_groups * of_group);
             sums.par_chunks_exact_mut(sums_stride).enumerate().for_each(|(position, sums)| {
@@ -87,7 +82,7 @@ fn contract<const R: usize, const N: usize>(sums: &[Lanes], in_channels: usize, 
 where
     Interpolate: Map<N, R>,
 {
-    let position_stride = sums.len() / (N * N);
+    let stride = sums.len() / (N * N);
     let of_output = in_channels * R * R;
     dw.par_chunks_mut(GROUP * of_output).enumerate().for_each(|(group, dw)| {
         for channel in 0..in_channels {
@@ -95,7 +90,7 @@ where
             pulp::Arch::new().dispatch(Contract::<Interpolate, N, R> {
                 map: PhantomData,
                 products: &sums[group * in_channels + channel..],
-                position_stride,
+                stride,
                 out: kernels.as_flattened_mut(),
                 width: R,
             });
