@@ -12,8 +12,9 @@
 //! image the four are the same, whatever the weights. [`Pairs`] hold them as `a c b d`: one load an output pixel,
 //! and four such loads are transposed in registers.
 //!
-//! A band of a few rows is done in two loops: places first, pixels then. Between them indices go through memory,
-//! from the vectors that they are computed in to the registers that loads need them in.
+//! Indices go through memory, from the vectors that they are computed in to the registers that loads need them in.
+//! So that they are there in time, and arithmetic and loads overlap, each row is loaded while the places of the
+//! next are computed.
 //!
 //! Neither the vectors' width nor the machine changes a bit of the result: products are not fused with sums.
 
@@ -22,10 +23,8 @@ use pulp::{Scalar128b, Simd, bytemuck};
 use crate::affine::Affine;
 use crate::pairs::Pairs;
 
-/// Columns done at a time: the table of steps has as many, and places in it at most [`REACH`] from its first.
-const RUN: usize = 64;
-/// Rows done at a time: enough that indices have arrived in the cache when they are read.
-const BAND: usize = 2;
+/// Columns in a run of a row: places in it are at most [`REACH`] from its first.
+const LEN: usize = 64;
 /// The bits behind the point of a place along a run, as many as a weight in `f32` has.
 const PART: u32 = 23;
 /// The bits behind the point of any other place: sums over many rows and columns stay exact.
@@ -34,6 +33,9 @@ const FINE: u32 = 40;
 const REACH: i32 = 1 << (31 - PART);
 /// How far from the image places may be, in pixels, for their sums not to overflow.
 const FAR: f64 = (1 << 21) as f64;
+const MASK: i64 = (1 << PART) - 1;
+/// Half of the last of [`PART`] bits: what is cut off after adding it is rounded.
+const HALF: i64 = 1 << (FINE - PART - 1);
 
 /// An affine map in whole numbers, per axis, [`FINE`] bits behind the point.
 #[derive(Clone, Copy)]
@@ -51,7 +53,7 @@ impl FixedMap {
         let is_near = |(row, column)| affine.at(row, column).iter().all(|place| place.abs() < FAR);
         let corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)];
         let [by_row, by_column] = affine.steps();
-        let is_slow = by_column.iter().all(|step| step.abs() * (RUN as f64) < f64::from(REACH));
+        let is_slow = by_column.iter().all(|step| step.abs() * (LEN as f64) < f64::from(REACH));
         let pairs = (height as u64 + 1).checked_mul(width as u64 + 2);
         let is_small = pairs.is_some_and(|pairs| pairs < i32::MAX as u64);
         let fixed = |place: f64| (place * (1_i64 << FINE) as f64) as i64;
@@ -64,47 +66,37 @@ impl FixedMap {
 
     #[inline(always)]
     fn at(&self, row: usize, column: usize, axis: usize) -> i64 {
-        let moved = row as i64 * self.by_row[axis] + column as i64 * self.by_column[axis];
-        self.origin[axis].wrapping_add(moved)
+        // The row after the last may lie beyond all bounds.
+        let moved = (row as i64).wrapping_mul(self.by_row[axis]);
+        (self.origin[axis] + column as i64 * self.by_column[axis]).wrapping_add(moved)
     }
 }
 
-/// Where a run of a row starts, and what its columns have in common. Per axis, places count from [`REACH`] pixels
-/// before the run's first, so that they are never negative.
-#[derive(Clone, Copy, Default)]
-struct Start {
-    part: [u32; 2],
-    low: [i32; 2],
-    high: [i32; 2],
-    index: i32,
+/// What is known of a run of one row before its pixels are loaded.
+#[repr(align(64))]
+struct Run {
+    /// Indices of pairs, two to an element: half the loads to read them.
+    index: [u64; LEN / 2],
+    down: [f32; LEN],
+    across: [f32; LEN],
 }
 
-impl Start {
+impl Run {
+    const EMPTY: Self = Self { index: [0; LEN / 2], down: [0.0; LEN], across: [0.0; LEN] };
+
     #[inline(always)]
-    fn new(map: &FixedMap, row: usize, column: usize, pairs: &Pairs) -> Self {
-        let mut start = Self::default();
-        let ends = [(pairs.height, pairs.stride()), (pairs.width, 1)];
-        for (axis, (len, stride)) in ends.into_iter().enumerate() {
-            let place = map.at(row, column, axis) + HALF;
-            let first = (place >> FINE) as i32 - REACH;
-            start.part[axis] = ((place >> (FINE - PART)) & MASK) as u32;
-            start.low[axis] = -1 - first;
-            start.high[axis] = len as i32 - 1 - first;
-            start.index = start.index.wrapping_add((first + 1).wrapping_mul(stride as i32));
-        }
-        start
+    fn vectors<S: Simd>(&self) -> impl Iterator<Item = (&[u64], S::f32s, S::f32s)> {
+        let weights = S::as_simd_f32s(&self.down).0.iter().zip(S::as_simd_f32s(&self.across).0);
+        let vectors = self.index.chunks_exact(S::F32_LANES / 2).zip(weights);
+        vectors.map(|(index, (&down, &across))| (index, down, across))
     }
-}
 
-const MASK: i64 = (1 << PART) - 1;
-/// Half of the last of [`PART`] bits: what is cut off after adding it is rounded.
-const HALF: i64 = 1 << (FINE - PART - 1);
-
-/// What the two loops hand over.
-struct Band {
-    /// Two to an element: half the loads to read them.
-    index: [[u64; RUN / 2]; BAND],
-    weight: [[[f32; RUN]; 2]; BAND],
+    #[inline(always)]
+    fn vectors_mut<S: Simd>(&mut self) -> impl Iterator<Item = (&mut [u64], &mut S::f32s, &mut S::f32s)> {
+        let (down, across) = (S::as_mut_simd_f32s(&mut self.down).0, S::as_mut_simd_f32s(&mut self.across).0);
+        let vectors = self.index.chunks_exact_mut(S::F32_LANES / 2).zip(down.iter_mut().zip(across));
+        vectors.map(|(index, (down, across))| (index, down, across))
+    }
 }
 
 /// Replaces an image by what the map reads from its `pairs`; false where it leaves it as it is, because the map
@@ -115,59 +107,103 @@ pub(crate) fn blend<S: Simd>(simd: S, image: &mut [f32], pairs: &Pairs, affine: 
         return blend(Scalar128b, image, pairs, affine);
     }
     let Some(map) = FixedMap::new(affine, pairs.height, pairs.width) else { return false };
-    let mut steps = [[0; RUN]; 2];
+    let mut steps = [[0; LEN]; 2];
     for (steps, by_column) in steps.iter_mut().zip(map.by_column) {
         for (column, step) in (0..).zip(steps) {
             *step = (((column * by_column + HALF) >> (FINE - PART)) + (i64::from(REACH) << PART)) as u32;
         }
     }
     let steps = steps.each_ref().map(|steps| S::as_simd_u32s(steps).0);
-    let mut band = Band { index: [[0; RUN / 2]; BAND], weight: [[[0.0; RUN]; 2]; BAND] };
-    for first in (0..pairs.width).step_by(RUN) {
-        let run = RUN.min(pairs.width - first);
-        let vectors = run.div_ceil(S::F32_LANES);
-        let rows = (0..pairs.height).step_by(BAND);
-        for (row, lines) in rows.zip(image.chunks_mut(pairs.width * BAND)) {
-            for ((row, index), weight) in (row..).zip(&mut band.index).zip(&mut band.weight) {
-                let start = Start::new(&map, row, first, pairs);
-                places(simd, &start, steps, pairs.stride() as u32, vectors, index, weight);
-            }
-            let lines = lines.chunks_exact_mut(pairs.width);
-            for ((line, index), weight) in lines.zip(&band.index).zip(&band.weight) {
-                pixels(simd, pairs, index, weight, &mut line[first..first + run]);
-            }
+    let (mut now, mut next) = (&mut Run::EMPTY, &mut Run::EMPTY);
+    for first in (0..pairs.width).step_by(LEN) {
+        let len = LEN.min(pairs.width - first);
+        let places = Places::new(simd, &map, 0, first, pairs);
+        places.write_all(steps, now);
+        for (row, line) in image.chunks_exact_mut(pairs.width).enumerate() {
+            let places = Places::new(simd, &map, row + 1, first, pairs);
+            advance(&places, steps, next, now, pairs, &mut line[first..first + len]);
+            std::mem::swap(&mut now, &mut next);
         }
     }
     true
 }
 
-/// The first `vectors` places of a run, as indices of pairs and weights.
+/// Loads the pixels of one row's run, `now`, while the next row's places are computed.
 #[inline(always)]
-fn places<S: Simd>(
-    simd: S,
-    start: &Start,
+fn advance<S: Simd>(
+    places: &Places<S>,
     [row_steps, column_steps]: [&[S::u32s]; 2],
-    stride: u32,
-    vectors: usize,
-    index: &mut [u64; RUN / 2],
-    [down, across]: &mut [[f32; RUN]; 2],
+    next: &mut Run,
+    now: &Run,
+    pairs: &Pairs,
+    out: &mut [f32],
 ) {
-    let [row_part, column_part] = start.part.map(|part| simd.splat_u32s(part));
-    let [row_low, column_low] = start.low.map(|low| simd.splat_i32s(low));
-    let [row_high, column_high] = start.high.map(|high| simd.splat_i32s(high));
-    let (stride, from) = (simd.splat_u32s(stride), simd.splat_u32s(start.index as u32));
-    let index = index.chunks_exact_mut(S::F32_LANES / 2);
-    let (down, across) = (S::as_mut_simd_f32s(down).0, S::as_mut_simd_f32s(across).0);
-    let steps = row_steps.iter().zip(column_steps).take(vectors);
-    for (((&row_step, &column_step), index), (down, across)) in
-        steps.zip(index).zip(down.iter_mut().zip(across))
+    let (out, last) = S::as_mut_simd_f32s(out);
+    let steps = row_steps.iter().zip(column_steps);
+    let mut vectors = steps.zip(next.vectors_mut::<S>()).zip(now.vectors::<S>());
+    for (out, ((step, to), from)) in out.iter_mut().zip(&mut vectors) {
+        places.write(step, to);
+        *out = pixels(places.simd, pairs, from);
+    }
+    if !last.is_empty()
+        && let Some(((step, to), from)) = vectors.next()
     {
-        let row = simd.add_u32s(row_part, row_step);
-        let column = simd.add_u32s(column_part, column_step);
+        places.write(step, to);
+        let values = pixels(places.simd, pairs, from);
+        last.copy_from_slice(&bytemuck::cast_slice(&[values])[..last.len()]);
+    }
+}
+
+/// The places of a run of one row. Per axis they count from [`REACH`] pixels before the run's first, so that they
+/// are never negative.
+struct Places<S: Simd> {
+    simd: S,
+    part: [S::u32s; 2],
+    low: [S::i32s; 2],
+    high: [S::i32s; 2],
+    stride: S::u32s,
+    index: S::u32s,
+}
+
+impl<S: Simd> Places<S> {
+    #[inline(always)]
+    fn new(simd: S, map: &FixedMap, row: usize, column: usize, pairs: &Pairs) -> Self {
+        let place = [0, 1].map(|axis| map.at(row, column, axis).wrapping_add(HALF));
+        let first = place.map(|place| (place >> FINE) as i32 - REACH);
+        let last = [pairs.height as i32 - 1, pairs.width as i32 - 1];
+        let stride = pairs.stride() as i32;
+        let index = (first[0] + 1).wrapping_mul(stride).wrapping_add(first[1] + 1);
+        Self {
+            simd,
+            part: place.map(|place| simd.splat_u32s(((place >> (FINE - PART)) & MASK) as u32)),
+            low: first.map(|first| simd.splat_i32s(-1 - first)),
+            high: [0, 1].map(|axis| simd.splat_i32s(last[axis] - first[axis])),
+            stride: simd.splat_u32s(stride as u32),
+            index: simd.splat_u32s(index as u32),
+        }
+    }
+
+    #[inline(always)]
+    fn write_all(&self, [row_steps, column_steps]: [&[S::u32s]; 2], to: &mut Run) {
+        for (step, to) in row_steps.iter().zip(column_steps).zip(to.vectors_mut::<S>()) {
+            self.write(step, to);
+        }
+    }
+
+    /// The places that are these steps from the first, as indices of pairs and weights.
+    #[inline(always)]
+    fn write(
+        &self,
+        (row, column): (&S::u32s, &S::u32s),
+        (index, down, across): (&mut [u64], &mut S::f32s, &mut S::f32s),
+    ) {
+        let simd = self.simd;
+        let row = simd.add_u32s(self.part[0], *row);
+        let column = simd.add_u32s(self.part[1], *column);
         (*down, *across) = (weight(simd, row), weight(simd, column));
-        let row = whole(simd, row, row_low, row_high);
-        let column = whole(simd, column, column_low, column_high);
-        let at = simd.add_u32s(simd.mul_u32s(row, stride), simd.add_u32s(column, from));
+        let row = whole(simd, row, self.low[0], self.high[0]);
+        let column = whole(simd, column, self.low[1], self.high[1]);
+        let at = simd.add_u32s(simd.mul_u32s(row, self.stride), simd.add_u32s(column, self.index));
         bytemuck::cast_slice_mut(index).copy_from_slice(bytemuck::bytes_of(&at));
     }
 }
@@ -188,35 +224,12 @@ fn weight<S: Simd>(simd: S, place: S::u32s) -> S::f32s {
     simd.sub_f32s(simd.transmute_f32s_u32s(from_one), simd.splat_f32s(1.0))
 }
 
-/// The pixels of a run, or of a row's last part of one.
-#[inline(always)]
-fn pixels<S: Simd>(
-    simd: S,
-    pairs: &Pairs,
-    index: &[u64; RUN / 2],
-    [down, across]: &[[f32; RUN]; 2],
-    out: &mut [f32],
-) {
-    let weights = S::as_simd_f32s(down).0.iter().zip(S::as_simd_f32s(across).0);
-    let mut places = index.chunks_exact(S::F32_LANES / 2).zip(weights);
-    let (out, last) = S::as_mut_simd_f32s(out);
-    for (out, (index, (&down, &across))) in out.iter_mut().zip(&mut places) {
-        *out = vector(simd, pairs, index, down, across);
-    }
-    if !last.is_empty()
-        && let Some((index, (&down, &across))) = places.next()
-    {
-        let values = vector(simd, pairs, index, down, across);
-        last.copy_from_slice(&bytemuck::cast_slice(&[values])[..last.len()]);
-    }
-}
-
 /// Corners of one output pixel: above and below on the left, above and below on the right.
 type Corners = [[f32; 2]; 2];
 
-/// A vector of pixels, from as many indices.
+/// A vector of pixels, from as many indices and weights.
 #[inline(always)]
-fn vector<S: Simd>(simd: S, pairs: &Pairs, index: &[u64], down: S::f32s, across: S::f32s) -> S::f32s {
+fn pixels<S: Simd>(simd: S, pairs: &Pairs, (index, down, across): (&[u64], S::f32s, S::f32s)) -> S::f32s {
     let mut corners = [simd.splat_f32s(0.0); 4];
     for (i, corners) in corners.iter_mut().enumerate() {
         // Block b of vector i belongs to output pixel 4b + i: transposed, they come out in order.
@@ -240,9 +253,9 @@ fn load(pairs: &Pairs, two: u64, which: usize) -> Corners {
     let index = if is_low { two as u32 } else { (two >> 32) as u32 } as usize;
     let pairs = pairs.as_slice();
     debug_assert!(index + 1 < pairs.len());
-    // SAFETY: `places` has made the index `(row + 1)·stride + column + 1` of a row in −1..height and a column in
+    // SAFETY: `Places::write` has made the index `(row + 1)·stride + column + 1` of a row in −1..height and a column in
     // −1..width, and the pairs are (height + 1)·stride with a stride of width + 2: it and the next are among them.
-    // A check here costs a third of the kernel's time.
+    // A check here costs a seventh of the kernel's time.
     unsafe { *pairs.as_ptr().add(index).cast::<Corners>() }
 }
 
