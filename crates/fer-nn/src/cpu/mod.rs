@@ -14,6 +14,8 @@ pub(crate) mod matmul;
 mod moments;
 pub(crate) mod normalize;
 pub(crate) mod pool;
+#[cfg(test)]
+mod roofline;
 mod scratch;
 pub(crate) mod tail;
 pub(crate) mod trunk;

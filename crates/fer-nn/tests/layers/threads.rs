@@ -3,8 +3,8 @@
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
 use fer_nn::{
-    Activation, BatchNormConfig, Conv2dConfig, DenseConfig, Layer, Mode, Network, Sequential, Step, batch_norm,
-    conv2d, dense, dropout, var_builder,
+    Activation, BatchNormConfig, Conv2dConfig, DenseConfig, Layer, Mode, Network, Sequential, Step,
+    batch_norm, conv2d, dense, dropout, var_builder,
 };
 
 use crate::compare::{Random, values, var};
