@@ -8,9 +8,9 @@
 //! value       = lerp(lerp(a, b, w_column), lerp(c, d, w_column), w_row)          lerp(x, y, w) = x + (y − x)·w
 //! ```
 //!
-//! In the input with its border repeated, `a b` are the pixel and the next one, `c d` those below. Outside the
-//! image the four are the same, whatever the weights. [`Pairs`] hold them as `a c b d`: one load an output pixel,
-//! and four such loads are transposed in registers.
+//! In the input with its border repeated, `a b` are the pixel and the next one, `c d` those below. Beyond an edge
+//! the two across it are the same pixel, and the weight between them is of no account. [`Pairs`] hold the four as
+//! `a c b d`: one load an output pixel, and four such loads are transposed in registers.
 //!
 //! Indices go through memory, from the vectors that they are computed in to the registers that loads need them in.
 //! So that they are there in time, and arithmetic and loads overlap, each row is loaded while the places of the
@@ -82,7 +82,10 @@ struct Run {
 }
 
 impl Run {
-    const EMPTY: Self = Self { index: [0; LEN / 2], down: [0.0; LEN], across: [0.0; LEN] };
+    #[inline(always)]
+    fn new() -> Self {
+        Self { index: [0; LEN / 2], down: [0.0; LEN], across: [0.0; LEN] }
+    }
 
     #[inline(always)]
     fn vectors<S: Simd>(&self) -> impl Iterator<Item = (&[u64], S::f32s, S::f32s)> {
@@ -114,7 +117,7 @@ pub(crate) fn blend<S: Simd>(simd: S, image: &mut [f32], pairs: &Pairs, affine: 
         }
     }
     let steps = steps.each_ref().map(|steps| S::as_simd_u32s(steps).0);
-    let (mut now, mut next) = (&mut Run::EMPTY, &mut Run::EMPTY);
+    let (mut now, mut next) = (&mut Run::new(), &mut Run::new());
     for first in (0..pairs.width).step_by(LEN) {
         let len = LEN.min(pairs.width - first);
         let places = Places::new(simd, &map, 0, first, pairs);
