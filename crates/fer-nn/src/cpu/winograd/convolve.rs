@@ -7,9 +7,9 @@ use rayon::prelude::*;
 
 use super::kernel::group_stride;
 use super::product::Product;
-use super::tiles::{Contract, Grid, Region};
+use super::tiles::{ContractColumns, ContractRows, ExpandRows, Grid, Region};
 use super::transform::{Input, Interpolate, Map};
-use crate::cpu::groups::{GROUP, Images, Lanes, Strip, groups};
+use crate::cpu::groups::{GROUP, Images, Strip, groups};
 use crate::cpu::scratch::with_scratch;
 
 /// The transformed inputs and products of a block take at most about this many values: 1 MB, a core's L2 cache.
@@ -93,52 +93,88 @@ where
     let kernel = kernel.as_chunks().0;
     // As many rows as fit the cache, but some for every task.
     let rows = out.batch * grid.rows;
-    let tile_values = N * N * (in_groups + out_groups) * GROUP;
+    let row_values = N * (M + 1) * grid.columns * (in_groups + out_groups) * GROUP;
     let most_rows = rows.div_ceil(MIN_TASKS / 2).max(MIN_TILES.div_ceil(grid.columns)).min(rows);
-    let block_rows = (BLOCK_VALUES / (tile_values * grid.columns)).clamp(1, most_rows);
+    let block_rows = (BLOCK_VALUES / row_values).clamp(1, most_rows);
     let parts = MIN_TASKS.div_ceil(rows.div_ceil(block_rows)).min(out_groups);
 
     let of_block = |block: Block| {
-        let tiles = block.rows.len() * grid.columns;
-        // An odd number of lines, so that the positions do not compete for the same cache sets.
-        let stride = tiles | 1;
-        let of_group = N * N * stride;
-        with_scratch(in_groups * of_group * GROUP, |inputs| {
-            let inputs = inputs.as_chunks_mut().0;
-            let region = Region { grid, rows: block.rows.clone(), origin };
+        let region = Region { grid, rows: block.rows, origin };
+        let tiles = region.tiles();
+        // Odd numbers of lines, so that the positions do not compete for the same cache sets.
+        let columns_stride = (region.rows.len() * grid.width(N)) | 1;
+        let (stride, rows_stride) = (tiles | 1, (tiles * M) | 1);
+        with_scratch(in_groups * N * columns_stride * GROUP, |columns| {
+            let columns = columns.as_chunks_mut().0;
             let at_once = if parts > 1 { 1 } else { in_groups };
-            inputs.par_chunks_exact_mut(of_group).enumerate().with_min_len(at_once).for_each(
-                |(group, inputs)| {
-                    x.expand::<Input, M, N, N>(&region, group, inputs, stride);
-                },
-            );
-            let inputs = &*inputs;
+            let of_groups = columns.par_chunks_exact_mut(N * columns_stride).enumerate();
+            of_groups.with_min_len(at_once).for_each(|(group, columns)| {
+                x.expand_columns::<Input, N, N>(&region, group, columns, columns_stride);
+            });
+            let columns = &*columns;
             let of_part = |mut part: Part| {
                 let out_groups = part.groups.len();
-                let work = block.rows.len() * M * width;
-                with_scratch((out_groups * of_group + work) * GROUP, |scratch| {
-                    let (products, work) = scratch.as_chunks_mut().0.split_at_mut(out_groups * of_group);
+                let sizes = [
+                    in_groups * N * stride,
+                    out_groups * N * stride,
+                    out_groups * N * rows_stride,
+                    region.rows.len() * M * width,
+                ];
+                with_scratch(sizes.iter().sum::<usize>() * GROUP, |scratch| {
+                    let scratch = scratch.as_chunks_mut().0;
+                    let (inputs, scratch) = scratch.split_at_mut(sizes[0]);
+                    let (products, scratch) = scratch.split_at_mut(sizes[1]);
+                    let (rows, strip_values) = scratch.split_at_mut(sizes[2]);
                     let kernel = &kernel[part.groups.start * group_stride::<N>(x.channels)..];
-                    for position in 0..N * N {
-                        Product::<false> {
-                            rows: tiles,
-                            depth: x.channels,
-                            groups: out_groups,
-                            a: &inputs[position * stride..],
-                            a_group: of_group,
-                            b: &kernel[position * (x.channels + 1)..],
-                            b_group: group_stride::<N>(x.channels),
-                            c: &mut products[position * stride..],
-                            c_group: of_group,
-                            accumulate: false,
+                    for i in 0..N {
+                        let columns = columns.chunks_exact(N * columns_stride);
+                        for (columns, out) in columns.zip(inputs.chunks_exact_mut(N * stride)) {
+                            pulp::Arch::new().dispatch(ExpandRows::<Input, N, N> {
+                                map: PhantomData,
+                                region: &region,
+                                columns: &columns[i * columns_stride..],
+                                out,
+                                stride,
+                            });
                         }
-                        .run();
+                        for j in 0..N {
+                            Product::<false> {
+                                rows: tiles,
+                                depth: x.channels,
+                                groups: out_groups,
+                                a: &inputs[j * stride..],
+                                a_group: N * stride,
+                                b: &kernel[(i * N + j) * (x.channels + 1)..],
+                                b_group: group_stride::<N>(x.channels),
+                                c: &mut products[j * stride..],
+                                c_group: N * stride,
+                                accumulate: false,
+                            }
+                            .run();
+                        }
+                        let out = rows.chunks_exact_mut(N * rows_stride);
+                        for (products, out) in products.chunks_exact(N * stride).zip(out) {
+                            pulp::Arch::new().dispatch(ContractRows::<Interpolate, N, M> {
+                                map: PhantomData,
+                                products,
+                                stride,
+                                out: &mut out[i * rows_stride..][..tiles * M],
+                            });
+                        }
                     }
                     let strips = part.strips.iter_mut().map(|(strip, out)| {
-                        let raw = &mut work[..strip.rows * width];
-                        let first = strip.image * grid.rows + strip.first_row / M - block.rows.start;
-                        let products = &products[(strip.group - part.groups.start) * of_group..];
-                        contract::<M, N>(&products[first * grid.columns..], stride, raw, width);
+                        let raw = &mut strip_values[..strip.rows * width];
+                        let first = strip.image * grid.rows + strip.first_row / M - region.rows.start;
+                        let rows = &rows[(strip.group - part.groups.start) * N * rows_stride..];
+                        for (row, raw) in raw.chunks_mut(M * width).enumerate() {
+                            pulp::Arch::new().dispatch(ContractColumns::<Interpolate, N, M> {
+                                map: PhantomData,
+                                rows: &rows[(first + row) * grid.columns * M..],
+                                stride: rows_stride,
+                                out: raw,
+                                width,
+                            });
+                        }
                         let used = channels - strip.group * GROUP;
                         if used < GROUP {
                             raw.iter_mut().for_each(|lanes| lanes[used..].fill(0.0));
@@ -154,20 +190,4 @@ where
     let blocks = out.blocks(grid, block_rows, out_groups.div_ceil(parts));
     let results: Vec<Vec<Vec<T>>> = blocks.into_par_iter().map(of_block).collect();
     results.into_iter().flatten().flatten().collect()
-}
-
-/// Aᵀ M A of the products of rows of tiles.
-fn contract<const M: usize, const N: usize>(
-    products: &[Lanes],
-    stride: usize,
-    out: &mut [Lanes],
-    width: usize,
-) where
-    Interpolate: Map<N, M>,
-{
-    for (row, out) in out.chunks_mut(M * width).enumerate() {
-        let products = &products[row * width.div_ceil(M)..];
-        let map = PhantomData::<Interpolate>;
-        pulp::Arch::new().dispatch(Contract::<_, N, M> { map, products, stride, out, width });
-    }
 }

@@ -168,9 +168,11 @@ fn errors(s: ConvShape) -> [f64; 3] {
     ]
 }
 
+/// Where most of a tile lies outside the image, as for none that [`suits`], the weights that meet nothing but zeros
+/// add to the error and not to the norm.
 fn assert_accurate(s: ConvShape) {
-    let errors = errors(s);
-    assert!(errors.iter().all(|&e| e <= 1e-5), "{s:?}: {errors:?}");
+    let (errors, most) = (errors(s), if suits(&s) { 1e-5 } else { 4e-5 });
+    assert!(errors.iter().all(|&e| e <= most), "{s:?}: {errors:?}");
 }
 
 #[test]
