@@ -1,4 +1,4 @@
-//! The convolution itself, block by block: transformed inputs, a product for each position, transformed back.
+//! The convolution itself, block by block: inputs transformed, a product for each position, transformed back.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::transform::{Input, Interpolate, Map};
 use crate::cpu::groups::{GROUP, Images, Strip, groups};
 use crate::cpu::scratch::with_scratch;
 
-/// The transformed inputs and products of a block take at most about this many values: 1 MB, a core's L2 cache.
+/// What a block keeps from its beginning to its end takes at most about this many values: 1 MB, a core's L2 cache.
 const BLOCK_VALUES: usize = 262_144;
 
 /// Work is split into at least this many tasks where there are as many rows of tiles or groups of channels.

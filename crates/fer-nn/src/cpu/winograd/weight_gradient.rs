@@ -1,8 +1,9 @@
 //! The gradient of the weight as a minimal filtering, F(r×r, m×m): the n×n inputs under a tile filtered with the
 //! tile's m×m output gradients give r×r products; their sums over all tiles are the gradient.
 //!
-//! The tiles are taken a chunk at a time: transformed, a group of channels a task, then multiplied and added up, a
-//! position a task. So each sum takes the same order on any number of threads. The sums are transformed back once.
+//! The tiles are taken a chunk at a time: transformed along the columns, a group of channels a task, then a row of
+//! positions a task: transformed along the rows, multiplied and added up. So each sum takes the same order on any
+//! number of threads. The sums are transformed back once.
 
 use std::marker::PhantomData;
 
