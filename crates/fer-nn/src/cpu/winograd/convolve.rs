@@ -1,4 +1,4 @@
-//! The convolution itself, block by block: transformed inputs, a product for each position, transformed back.
+//! The convolution itself, block by block: inputs transformed, a product for each position, transformed back.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -7,16 +7,19 @@ use rayon::prelude::*;
 
 use super::kernel::group_stride;
 use super::product::Product;
-use super::tiles::{Contract, Grid, Region};
+use super::tiles::{ContractColumns, ContractRows, ExpandRows, Grid, Region};
 use super::transform::{Input, Interpolate, Map};
-use crate::cpu::groups::{GROUP, Images, Lanes, Strip, groups};
+use crate::cpu::groups::{GROUP, Images, Strip, groups};
 use crate::cpu::scratch::with_scratch;
 
-/// The transformed inputs and products of a block take at most about this many values: 1 MB, a core's L2 cache.
+/// What a block keeps from its beginning to its end takes at most about this many values: 1 MB, a core's L2 cache.
 const BLOCK_VALUES: usize = 262_144;
 
 /// Work is split into at least this many tasks where there are as many rows of tiles or groups of channels.
 const MIN_TASKS: usize = 8;
+
+/// A block has at least this many tiles, where there are as many: the weights are read for each block.
+const MIN_TILES: usize = 14;
 
 /// Where a convolution goes: `(batch, groups, height/pool, width/pool, 16)`.
 pub(super) struct Output<'a> {
@@ -29,27 +32,29 @@ pub(super) struct Output<'a> {
     pub pool: usize,
 }
 
-/// The output rows and groups of channels that one task computes.
+/// Some rows of tiles: their inputs are transformed once.
 struct Block<'a> {
-    /// Rows of tiles.
     rows: Range<usize>,
+    parts: Vec<Part<'a>>,
+}
+
+/// Some groups of output channels of a block: what one task computes.
+struct Part<'a> {
     groups: Range<usize>,
     /// The parts of the output: a strip of rows of each image and group, image by image.
     strips: Vec<(Strip, &'a mut [f32])>,
 }
 
 impl<'a> Output<'a> {
-    /// The output in blocks of `rows` rows of tiles by `width` groups.
+    /// The output in blocks of `rows` rows of tiles, in parts of `width` groups.
     fn blocks(self, grid: Grid, rows: usize, width: usize) -> Vec<Block<'a>> {
         let (all_rows, all_groups) = (self.batch * grid.rows, groups(self.channels));
-        let splits = all_groups.div_ceil(width);
-        let mut blocks: Vec<_> = (0..all_rows.div_ceil(rows) * splits)
-            .map(|block| {
-                let (row, group) = (block / splits * rows, block % splits * width);
-                let (rows, groups) = (row..all_rows.min(row + rows), group..all_groups.min(group + width));
-                Block { rows, groups, strips: Vec::new() }
-            })
-            .collect();
+        let part = |first| Part { groups: first..all_groups.min(first + width), strips: Vec::new() };
+        let block = |first| Block {
+            rows: first..all_rows.min(first + rows),
+            parts: (0..all_groups).step_by(width).map(part).collect(),
+        };
+        let mut blocks: Vec<_> = (0..all_rows).step_by(rows).map(block).collect();
         let mut data = self.data;
         for image in 0..self.batch {
             for group in 0..all_groups {
@@ -61,7 +66,7 @@ impl<'a> Output<'a> {
                     let pooled = end_row / self.pool - first_row / self.pool;
                     let (here, rest) = data.split_at_mut(pooled * (self.width / self.pool) * GROUP);
                     let strip = Strip { image, group, first_row, rows: end_row - first_row };
-                    blocks[row / rows * splits + group / width].strips.push((strip, here));
+                    blocks[row / rows].parts[group / width].strips.push((strip, here));
                     (data, row) = (rest, next);
                 }
             }
@@ -88,85 +93,101 @@ where
     let kernel = kernel.as_chunks().0;
     // As many rows as fit the cache, but some for every task.
     let rows = out.batch * grid.rows;
-    let tile_values = N * N * (in_groups + out_groups) * GROUP;
-    let block_rows = (BLOCK_VALUES / (tile_values * grid.columns)).clamp(1, rows.div_ceil(MIN_TASKS / 2));
-    let splits = MIN_TASKS.div_ceil(rows.div_ceil(block_rows)).min(out_groups);
-    let block_groups = out_groups.div_ceil(splits);
+    let row_values = N * (M + 1) * grid.columns * (in_groups + out_groups) * GROUP;
+    let most_rows = rows.div_ceil(MIN_TASKS / 2).max(MIN_TILES.div_ceil(grid.columns)).min(rows);
+    let block_rows = (BLOCK_VALUES / row_values).clamp(1, most_rows);
+    let parts = MIN_TASKS.div_ceil(rows.div_ceil(block_rows)).min(out_groups);
 
-    let of_block = |mut block: Block| {
-        let tiles = block.rows.len() * grid.columns;
-        let block_groups = block.groups.len();
-        // An odd number of lines, so that the positions do not compete for the same cache sets.
-        let stride = tiles | 1;
-        let of_group = N * N * stride;
-        let work = block.rows.len() * M * width;
-        with_scratch(((in_groups + block_groups) * of_group + work) * GROUP, |scratch| {
-            let scratch = scratch.as_chunks_mut().0;
-            let (inputs, scratch) = scratch.split_at_mut(in_groups * of_group);
-            let (products, work) = scratch.split_at_mut(block_groups * of_group);
-            let region = Region { grid, rows: block.rows.clone(), origin };
-            for (group, inputs) in inputs.chunks_exact_mut(of_group).enumerate() {
-                x.expand::<Input, M, N, N>(&region, group, inputs, stride);
-            }
-            let kernel = &kernel[block.groups.start * group_stride::<N>(x.channels)..];
-            for position in 0..N * N {
-                Product::<false> {
-                    rows: tiles,
-                    depth: x.channels,
-                    groups: block_groups,
-                    a: &inputs[position * stride..],
-                    a_group: of_group,
-                    b: &kernel[position * (x.channels + 1)..],
-                    b_group: group_stride::<N>(x.channels),
-                    c: &mut products[position * stride..],
-                    c_group: of_group,
-                    accumulate: false,
-                }
-                .run();
-            }
-            block.finish::<M, N, T>(grid, channels, width, products, stride, work, &finish)
+    let of_block = |block: Block| {
+        let region = Region { grid, rows: block.rows, origin };
+        let tiles = region.tiles();
+        // Odd numbers of lines, so that the positions do not compete for the same cache sets.
+        let columns_stride = (region.rows.len() * grid.width(N)) | 1;
+        let (stride, rows_stride) = (tiles | 1, (tiles * M) | 1);
+        with_scratch(in_groups * N * columns_stride * GROUP, |columns| {
+            let columns = columns.as_chunks_mut().0;
+            let at_once = if parts > 1 { 1 } else { in_groups };
+            let of_groups = columns.par_chunks_exact_mut(N * columns_stride).enumerate();
+            of_groups.with_min_len(at_once).for_each(|(group, columns)| {
+                x.expand_columns::<Input, N, N>(&region, group, columns, columns_stride);
+            });
+            let columns = &*columns;
+            let of_part = |mut part: Part| {
+                let out_groups = part.groups.len();
+                let sizes = [
+                    in_groups * N * stride,
+                    out_groups * N * stride,
+                    out_groups * N * rows_stride,
+                    region.rows.len() * M * width,
+                ];
+                with_scratch(sizes.iter().sum::<usize>() * GROUP, |scratch| {
+                    let scratch = scratch.as_chunks_mut().0;
+                    let (inputs, scratch) = scratch.split_at_mut(sizes[0]);
+                    let (products, scratch) = scratch.split_at_mut(sizes[1]);
+                    let (rows, strip_values) = scratch.split_at_mut(sizes[2]);
+                    let kernel = &kernel[part.groups.start * group_stride::<N>(x.channels)..];
+                    for i in 0..N {
+                        let columns = columns.chunks_exact(N * columns_stride);
+                        for (columns, out) in columns.zip(inputs.chunks_exact_mut(N * stride)) {
+                            pulp::Arch::new().dispatch(ExpandRows::<Input, N, N> {
+                                map: PhantomData,
+                                region: &region,
+                                columns: &columns[i * columns_stride..],
+                                out,
+                                stride,
+                            });
+                        }
+                        for j in 0..N {
+                            Product::<false> {
+                                rows: tiles,
+                                depth: x.channels,
+                                groups: out_groups,
+                                a: &inputs[j * stride..],
+                                a_group: N * stride,
+                                b: &kernel[(i * N + j) * (x.channels + 1)..],
+                                b_group: group_stride::<N>(x.channels),
+                                c: &mut products[j * stride..],
+                                c_group: N * stride,
+                                accumulate: false,
+                            }
+                            .run();
+                        }
+                        let out = rows.chunks_exact_mut(N * rows_stride);
+                        for (products, out) in products.chunks_exact(N * stride).zip(out) {
+                            pulp::Arch::new().dispatch(ContractRows::<Interpolate, N, M> {
+                                map: PhantomData,
+                                products,
+                                stride,
+                                out: &mut out[i * rows_stride..][..tiles * M],
+                            });
+                        }
+                    }
+                    let strips = part.strips.iter_mut().map(|(strip, out)| {
+                        let raw = &mut strip_values[..strip.rows * width];
+                        let first = strip.image * grid.rows + strip.first_row / M - region.rows.start;
+                        let rows = &rows[(strip.group - part.groups.start) * N * rows_stride..];
+                        for (row, raw) in raw.chunks_mut(M * width).enumerate() {
+                            pulp::Arch::new().dispatch(ContractColumns::<Interpolate, N, M> {
+                                map: PhantomData,
+                                rows: &rows[(first + row) * grid.columns * M..],
+                                stride: rows_stride,
+                                out: raw,
+                                width,
+                            });
+                        }
+                        let used = channels - strip.group * GROUP;
+                        if used < GROUP {
+                            raw.iter_mut().for_each(|lanes| lanes[used..].fill(0.0));
+                        }
+                        finish(*strip, raw.as_flattened_mut(), out)
+                    });
+                    strips.collect::<Vec<T>>()
+                })
+            };
+            block.parts.into_par_iter().map(of_part).collect::<Vec<_>>()
         })
     };
-    let blocks = out.blocks(grid, block_rows, block_groups);
-    let results: Vec<Vec<T>> = blocks.into_par_iter().map(of_block).collect();
-    results.into_iter().flatten().collect()
-}
-
-impl Block<'_> {
-    /// Aᵀ M A of the products, handed to `finish`.
-    #[expect(clippy::too_many_arguments, reason = "")]
-    fn finish<const M: usize, const N: usize, T>(
-        &mut self,
-        grid: Grid,
-        channels: usize,
-        width: usize,
-        products: &[Lanes],
-        stride: usize,
-        work: &mut [Lanes],
-        finish: impl Fn(Strip, &mut [f32], &mut [f32]) -> T,
-    ) -> Vec<T>
-    where
-        Interpolate: Map<N, M>,
-    {
-        let strips = self.strips.iter_mut().map(|(strip, out)| {
-            let raw = &mut work[..strip.rows * width];
-            let first = strip.image * grid.rows + strip.first_row / M - self.rows.start;
-            for (row, raw) in raw.chunks_mut(M * width).enumerate() {
-                let at = (strip.group - self.groups.start) * N * N * stride + (first + row) * grid.columns;
-                pulp::Arch::new().dispatch(Contract::<Interpolate, N, M> {
-                    map: PhantomData,
-                    products: &products[at..],
-                    stride,
-                    out: raw,
-                    width,
-                });
-            }
-            let used = channels - strip.group * GROUP;
-            if used < GROUP {
-                raw.iter_mut().for_each(|lanes| lanes[used..].fill(0.0));
-            }
-            finish(*strip, raw.as_flattened_mut(), out)
-        });
-        strips.collect()
-    }
+    let blocks = out.blocks(grid, block_rows, out_groups.div_ceil(parts));
+    let results: Vec<Vec<Vec<T>>> = blocks.into_par_iter().map(of_block).collect();
+    results.into_iter().flatten().flatten().collect()
 }

@@ -222,11 +222,11 @@ mod tests {
         both(pulp::Scalar);
         #[cfg(target_arch = "x86_64")]
         {
-            pulp::x86::V2::try_new().map(both);
-            pulp::x86::V3::try_new().map(both);
-            pulp::x86::V4::try_new().map(both);
+            pulp::x86::V2::try_new().into_iter().for_each(both);
+            pulp::x86::V3::try_new().into_iter().for_each(both);
+            pulp::x86::V4::try_new().into_iter().for_each(both);
         }
         #[cfg(target_arch = "aarch64")]
-        pulp::aarch64::Neon::try_new().map(both);
+        pulp::aarch64::Neon::try_new().into_iter().for_each(both);
     }
 }

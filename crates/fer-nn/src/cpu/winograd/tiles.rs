@@ -1,4 +1,8 @@
 //! Images cut into tiles: from a batch to transformed tiles, and from there back to images.
+//!
+//! Along the columns of an image first, for all rows of the transformed tiles; along the rows last, for the N
+//! positions of one row of the transformed tiles at a time, so that what the products read and write is in the
+//! nearest caches. Back in the opposite order.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -25,6 +29,11 @@ impl Grid {
         Self { step, rows: height.div_ceil(step), columns: width.div_ceil(step) }
     }
 
+    /// Values in a row of tiles that have so many a side.
+    pub(super) fn width(self, side: usize) -> usize {
+        self.step * (self.columns - 1) + side
+    }
+
     /// The images that a range of rows of tiles covers, with the range within each.
     pub(super) fn images(self, rows: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
         (rows.start / self.rows..rows.end.div_ceil(self.rows)).map(move |image| {
@@ -35,6 +44,7 @@ impl Grid {
 }
 
 /// What is transformed at a time.
+#[derive(Clone)]
 pub(super) struct Region {
     pub grid: Grid,
     /// Rows of tiles.
@@ -43,9 +53,16 @@ pub(super) struct Region {
     pub origin: (isize, isize),
 }
 
+impl Region {
+    pub(super) fn tiles(&self) -> usize {
+        self.rows.len() * self.grid.columns
+    }
+}
+
 impl Images<'_> {
-    /// The transformed tiles of a region for one group of channels, `(N·N, stride, 16)`: a line a tile.
-    pub(super) fn expand<T: Map<L, N>, const STEP: usize, const L: usize, const N: usize>(
+    /// `T` along the columns under a region's rows of tiles, for one group of channels: `(N, stride, 16)`, each the
+    /// [`Grid::width`] values of one row of tiles after the other.
+    pub(super) fn expand_columns<T: Map<L, N>, const L: usize, const N: usize>(
         &self,
         region: &Region,
         group: usize,
@@ -53,34 +70,31 @@ impl Images<'_> {
         stride: usize,
     ) {
         let Region { grid, ref rows, origin } = *region;
-        let area = self.height * self.width;
+        let (area, width) = (self.height * self.width, grid.width(L));
         let data = self.data.as_chunks::<GROUP>().0;
-        let mut columns = [[[[0.0; GROUP]; N]; STEP]; 2];
-        let mut first = 0;
+        let mut done = 0;
         for (image, rows) in grid.images(rows.clone()) {
             let image = &data[(image * groups(self.channels) + group) * area..];
             for row in rows {
-                let top = (row * STEP) as isize + origin.0;
+                let top = (row * grid.step) as isize + origin.0;
                 let row = |y: isize| {
                     let inside = (0..self.height as isize).contains(&y);
                     if inside { &image[y as usize * self.width..][..self.width] } else { &[] }
                 };
                 let ahead = (top + L as isize).clamp(0, self.height as isize) as usize * self.width;
-                let ahead = ahead..image.len().min(ahead + STEP * self.width);
-                pulp::Arch::new().dispatch(Expand::<T, STEP, L, N> {
+                pulp::Arch::new().dispatch(ExpandColumns::<T, L, N> {
                     map: PhantomData,
                     source: Source {
                         rows: std::array::from_fn(|i| row(top + i as isize)),
                         left: origin.1,
                         norm: self.norm.map(|norm| &norm[group]),
                     },
-                    ahead: &image[ahead],
-                    columns: &mut columns,
-                    tiles: grid.columns,
-                    out: &mut out[first..],
+                    ahead: &image[ahead..image.len().min(ahead + grid.step * self.width)],
+                    out: &mut out[done..],
                     stride,
+                    width,
                 });
-                first += grid.columns;
+                done += width;
             }
         }
     }
@@ -97,9 +111,17 @@ struct Source<'a, const L: usize> {
 }
 
 impl<const L: usize> Source<'_, L> {
-    /// `T` along a column, zeros where it lies outside the image.
+    /// `T` along a column, zeros where it lies outside the image, to `out[i·stride + column]`.
     #[inline(always)]
-    fn transform<S: Simd, T: Map<L, N>, const N: usize>(&self, simd: S, column: usize, out: &mut [Lanes; N]) {
+    fn transform<S: Simd, T: Map<L, N>, const N: usize>(
+        &self,
+        simd: S,
+        column: usize,
+        out: &mut [Lanes],
+        stride: usize,
+    ) {
+        let out = &mut out[column..];
+        assert!((N - 1) * stride < out.len());
         let column = (self.left + column as isize) as usize;
         let inside = self.rows.iter().all(|row| column < row.len());
         for lane in (0..GROUP).step_by(S::F32_LANES) {
@@ -127,58 +149,34 @@ impl<const L: usize> Source<'_, L> {
                     }
                 }
             }
-            for (out, y) in out.iter_mut().zip(T::apply(x)) {
-                y.store(&mut out[lane..]);
+            for (i, y) in T::apply(x).into_iter().enumerate() {
+                // SAFETY: the assertion above.
+                y.store(&mut unsafe { out.get_unchecked_mut(i * stride) }[lane..]);
             }
         }
     }
 }
 
-/// Applies `T` along the columns, then along the rows of a horizontal row of tiles, for one group of channels.
-struct Expand<'a, T, const STEP: usize, const L: usize, const N: usize> {
+/// Applies `T` along the columns under one row of tiles, for one group of channels.
+struct ExpandColumns<'a, T, const L: usize, const N: usize> {
     map: PhantomData<T>,
     source: Source<'a, L>,
     /// What is going to be read next, as a rule.
     ahead: &'a [Lanes],
-    /// Transformed columns: those from the first of a tile on, and those from the first of the next tile on.
-    columns: &'a mut [[[Lanes; N]; STEP]; 2],
-    tiles: usize,
     out: &'a mut [Lanes],
     stride: usize,
+    width: usize,
 }
 
-impl<T: Map<L, N>, const STEP: usize, const L: usize, const N: usize> WithSimd for Expand<'_, T, STEP, L, N> {
+impl<T: Map<L, N>, const L: usize, const N: usize> WithSimd for ExpandColumns<'_, T, L, N> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { source, tiles, out, stride, .. } = self;
-        assert!((N * N - 1) * stride + tiles <= out.len());
-        let [mut here, mut next] = self.columns.each_mut();
-        let mut ahead = self.ahead.chunks(self.ahead.len().div_ceil(tiles).max(1));
-        for tile in 0..tiles {
+        let mut ahead = self.ahead.chunks(self.ahead.len().div_ceil(self.width).max(1));
+        for column in 0..self.width {
             ahead.next().into_iter().flatten().for_each(prefetch);
-            // The columns that no earlier tile has transformed.
-            for (i, out) in here.iter_mut().enumerate().skip(if tile == 0 { 0 } else { L - STEP }) {
-                source.transform::<S, T, N>(simd, tile * STEP + i, out);
-            }
-            for (i, out) in next.iter_mut().enumerate().take(L - STEP) {
-                source.transform::<S, T, N>(simd, (tile + 1) * STEP + i, out);
-            }
-            for lane in (0..GROUP).step_by(S::F32_LANES) {
-                for i in 0..N {
-                    let mut x = [Vector::splat(simd, 0.0); L];
-                    for (x, column) in x.iter_mut().zip(here.iter().chain(&*next)) {
-                        *x = Vector::load(simd, &column[i][lane..]);
-                    }
-                    for (j, y) in T::apply(x).into_iter().enumerate() {
-                        // SAFETY: the assertion above, for the last position and tile.
-                        let out = unsafe { out.get_unchecked_mut((i * N + j) * stride + tile) };
-                        y.store(&mut out[lane..]);
-                    }
-                }
-            }
-            (here, next) = (next, here);
+            self.source.transform::<S, T, N>(simd, column, self.out, self.stride);
         }
     }
 }
@@ -196,42 +194,108 @@ fn prefetch(lanes: &Lanes) {
     let _ = lanes;
 }
 
-/// Applies `T` along the columns, then along the rows of `N`×`N` positions, to `M`×`M` values for each tile of a
-/// horizontal row, for one group of channels.
-pub(super) struct Contract<'a, T, const N: usize, const M: usize> {
+/// Applies `T` along the rows of transformed columns, for one group of channels and one row of positions.
+pub(super) struct ExpandRows<'a, T, const L: usize, const N: usize> {
     pub map: PhantomData<T>,
-    /// `(N·N, stride, 16)`, from the first tile on.
-    pub products: &'a [Lanes],
-    pub stride: usize,
-    /// Rows of `width` values, `M` or fewer: what lies beyond is dropped.
+    pub region: &'a Region,
+    /// The [`Grid::width`] values of one row of tiles after the other.
+    pub columns: &'a [Lanes],
+    /// `(N, stride, 16)`: a line a tile.
     pub out: &'a mut [Lanes],
-    pub width: usize,
+    pub stride: usize,
 }
 
-impl<T: Map<N, M>, const N: usize, const M: usize> WithSimd for Contract<'_, T, N, M> {
+impl<T: Map<L, N>, const L: usize, const N: usize> WithSimd for ExpandRows<'_, T, L, N> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { products, stride, out, width, .. } = self;
-        assert!((N * N - 1) * stride + width.div_ceil(M) <= products.len());
-        let mut columns = [[Vector::splat(simd, 0.0); N]; M];
-        for tile in 0..width.div_ceil(M) {
-            for lane in (0..GROUP).step_by(S::F32_LANES) {
-                for column in 0..N {
-                    let mut x = [Vector::splat(simd, 0.0); N];
-                    for (i, x) in x.iter_mut().enumerate() {
-                        // SAFETY: the assertion above, for the last position and tile.
-                        let product = unsafe { products.get_unchecked((i * N + column) * stride + tile) };
-                        *x = Vector::load(simd, &product[lane..]);
+        let Self { region, columns, out, stride, .. } = self;
+        let grid = region.grid;
+        assert!((N - 1) * stride + region.tiles() <= out.len());
+        let rows = columns.chunks_exact(grid.width(L)).take(region.rows.len());
+        for (row, columns) in rows.enumerate() {
+            for column in 0..grid.columns {
+                let tile = row * grid.columns + column;
+                let columns = &columns[column * grid.step..][..L];
+                for lane in (0..GROUP).step_by(S::F32_LANES) {
+                    let mut x = [Vector::splat(simd, 0.0); L];
+                    for (x, lanes) in x.iter_mut().zip(columns) {
+                        *x = Vector::load(simd, &lanes[lane..]);
                     }
-                    for (row, y) in columns.iter_mut().zip(T::apply(x)) {
-                        row[column] = y;
+                    for (j, y) in T::apply(x).into_iter().enumerate() {
+                        // SAFETY: the assertion above, for the last position and tile.
+                        y.store(&mut unsafe { out.get_unchecked_mut(j * stride + tile) }[lane..]);
                     }
                 }
-                for (&x, row) in columns.iter().zip(out.chunks_exact_mut(width)) {
-                    for (out, y) in row[tile * M..].iter_mut().zip(T::apply(x)) {
-                        y.store(&mut out[lane..]);
+            }
+        }
+    }
+}
+
+/// Applies `T` along the rows of products, for one group of channels and one row of positions.
+pub(super) struct ContractRows<'a, T, const N: usize, const M: usize> {
+    pub map: PhantomData<T>,
+    /// `(N, stride, 16)`: a line a tile.
+    pub products: &'a [Lanes],
+    pub stride: usize,
+    /// `(tiles, M, 16)`
+    pub out: &'a mut [Lanes],
+}
+
+impl<T: Map<N, M>, const N: usize, const M: usize> WithSimd for ContractRows<'_, T, N, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { products, stride, out, .. } = self;
+        let out = out.as_chunks_mut::<M>().0;
+        assert!((N - 1) * stride + out.len() <= products.len());
+        for (tile, out) in out.iter_mut().enumerate() {
+            for lane in (0..GROUP).step_by(S::F32_LANES) {
+                let mut x = [Vector::splat(simd, 0.0); N];
+                for (j, x) in x.iter_mut().enumerate() {
+                    // SAFETY: the assertion above, for the last position and tile.
+                    *x = Vector::load(simd, &unsafe { products.get_unchecked(j * stride + tile) }[lane..]);
+                }
+                for (out, y) in out.iter_mut().zip(T::apply(x)) {
+                    y.store(&mut out[lane..]);
+                }
+            }
+        }
+    }
+}
+
+/// Applies `T` along the columns of one row of tiles, for one group of channels.
+pub(super) struct ContractColumns<'a, T, const N: usize, const M: usize> {
+    pub map: PhantomData<T>,
+    /// `(N, stride, 16)`, from the first column on.
+    pub rows: &'a [Lanes],
+    pub stride: usize,
+    /// `M` rows of `width` values, or fewer: what lies beyond is dropped.
+    pub out: &'a mut [Lanes],
+    pub width: usize,
+}
+
+impl<T: Map<N, M>, const N: usize, const M: usize> WithSimd for ContractColumns<'_, T, N, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { rows, stride, out, width, .. } = self;
+        let height = out.len() / width;
+        assert!((N - 1) * stride + width <= rows.len() && height <= M);
+        for column in 0..width {
+            for lane in (0..GROUP).step_by(S::F32_LANES) {
+                let mut x = [Vector::splat(simd, 0.0); N];
+                for (i, x) in x.iter_mut().enumerate() {
+                    // SAFETY: the assertion above, for the last row and column.
+                    *x = Vector::load(simd, &unsafe { rows.get_unchecked(i * stride + column) }[lane..]);
+                }
+                for (i, y) in T::apply(x).into_iter().enumerate() {
+                    if i < height {
+                        // SAFETY: `i < height`, of `out`'s `height` rows of `width`.
+                        y.store(&mut unsafe { out.get_unchecked_mut(i * width + column) }[lane..]);
                     }
                 }
             }

@@ -1,15 +1,16 @@
 //! The gradient of the weight as a minimal filtering, F(r×r, m×m): the n×n inputs under a tile filtered with the
 //! tile's m×m output gradients give r×r products; their sums over all tiles are the gradient.
 //!
-//! The tiles are taken a chunk at a time: transformed, a group of channels a task, then multiplied and added up, a
-//! position a task. So each sum takes the same order on any number of threads. The sums are transformed back once.
+//! The tiles are taken a chunk at a time: transformed along the columns, a group of channels a task, then a row of
+//! positions a task: transformed along the rows, multiplied and added up. So each sum takes the same order on any
+//! number of threads. The sums are transformed back once.
 
 use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
 use super::product::Product;
-use super::tiles::{Contract, Grid, Region};
+use super::tiles::{ContractColumns, ContractRows, ExpandRows, Grid, Region};
 use super::transform::{Evaluate, Input, Interpolate, Map};
 use crate::cpu::groups::{GROUP, Images, Lanes, groups};
 use crate::cpu::scratch::with_scratch;
@@ -36,41 +37,70 @@ pub(super) fn weight_gradient<const R: usize, const M: usize, const N: usize>(
     let tile_values = N * N * (x_groups + dy_groups) * GROUP;
     let chunk_values = CHUNK_VALUES.max(N * N * sums_stride * GROUP);
     let chunk_rows = (chunk_values / (tile_values * grid.columns)).clamp(1, rows);
-    // An odd number of lines, so that the positions do not compete for the same cache sets.
+    // Odd numbers of lines, so that the positions do not compete for the same cache sets.
+    let x_columns = (chunk_rows * grid.width(N)) | 1;
+    let dy_columns = (chunk_rows * grid.width(M)) | 1;
     let stride = (chunk_rows * grid.columns) | 1;
-    let of_group = N * N * stride;
 
-    with_scratch((N * N * sums_stride + (x_groups + dy_groups) * of_group) * GROUP, |scratch| {
+    let sizes = [N * N * sums_stride, x_groups * N * x_columns, dy_groups * N * dy_columns];
+    with_scratch(sizes.iter().sum::<usize>() * GROUP, |scratch| {
         let scratch = scratch.as_chunks_mut::<GROUP>().0;
-        let (sums, tiles) = scratch.split_at_mut(N * N * sums_stride);
+        let (sums, scratch) = scratch.split_at_mut(sizes[0]);
+        let (xs, dys) = scratch.split_at_mut(sizes[1]);
         for first in (0..rows).step_by(chunk_rows) {
             let rows = first..rows.min(first + chunk_rows);
-            let depth = rows.len() * grid.columns;
-            let region = |origin| Region { grid, rows: rows.clone(), origin };
-            tiles.par_chunks_exact_mut(of_group).enumerate().for_each(|(group, out)| {
-                match group.checked_sub(x_groups) {
-                    None => x.expand::<Input, M, N, N>(&region(origin), group, out, stride),
-                    Some(group) => dy.expand::<Evaluate, M, M, N>(&region((0, 0)), group, out, stride),
-                }
-            });
-            let (xs, dys) = tiles.split_at(x_groups * of_group);
-            sums.par_chunks_exact_mut(sums_stride).enumerate().for_each(|(position, sums)| {
-                for group in 0..x_groups {
-                    let channel = group * GROUP;
-                    Product::<true> {
-                        rows: GROUP.min(x.channels - channel),
-                        depth,
-                        groups: dy_groups,
-                        a: &xs[group * of_group + position * stride..],
-                        a_group: 0,
-                        b: &dys[position * stride..],
-                        b_group: of_group,
-                        c: &mut sums[channel..],
-                        c_group: x.channels,
-                        accumulate: first > 0,
+            let (x_region, dy_region) =
+                (Region { grid, rows: rows.clone(), origin }, Region { grid, rows, origin: (0, 0) });
+            rayon::join(
+                || {
+                    xs.par_chunks_exact_mut(N * x_columns).enumerate().for_each(|(group, out)| {
+                        x.expand_columns::<Input, N, N>(&x_region, group, out, x_columns);
+                    });
+                },
+                || {
+                    dys.par_chunks_exact_mut(N * dy_columns).enumerate().for_each(|(group, out)| {
+                        dy.expand_columns::<Evaluate, M, N>(&dy_region, group, out, dy_columns);
+                    });
+                },
+            );
+            let (xs, dys) = (&*xs, &*dys);
+            let of_group = N * stride;
+            sums.par_chunks_exact_mut(N * sums_stride).enumerate().for_each(|(i, sums)| {
+                with_scratch((x_groups + dy_groups) * of_group * GROUP, |scratch| {
+                    let (x_tiles, dy_tiles) = scratch.as_chunks_mut().0.split_at_mut(x_groups * of_group);
+                    let xs = xs.chunks_exact(N * x_columns);
+                    for (columns, out) in xs.zip(x_tiles.chunks_exact_mut(of_group)) {
+                        let (region, columns) = (&x_region, &columns[i * x_columns..]);
+                        let map = PhantomData;
+                        let expand = ExpandRows::<Input, N, N> { map, region, columns, out, stride };
+                        pulp::Arch::new().dispatch(expand);
                     }
-                    .run();
-                }
+                    let dys = dys.chunks_exact(N * dy_columns);
+                    for (columns, out) in dys.zip(dy_tiles.chunks_exact_mut(of_group)) {
+                        let (region, columns) = (&dy_region, &columns[i * dy_columns..]);
+                        let map = PhantomData;
+                        let expand = ExpandRows::<Evaluate, M, N> { map, region, columns, out, stride };
+                        pulp::Arch::new().dispatch(expand);
+                    }
+                    for (j, sums) in sums.chunks_exact_mut(sums_stride).enumerate() {
+                        for group in 0..x_groups {
+                            let channel = group * GROUP;
+                            Product::<true> {
+                                rows: GROUP.min(x.channels - channel),
+                                depth: x_region.tiles(),
+                                groups: dy_groups,
+                                a: &x_tiles[group * of_group + j * stride..],
+                                a_group: 0,
+                                b: &dy_tiles[j * stride..],
+                                b_group: of_group,
+                                c: &mut sums[channel..],
+                                c_group: x.channels,
+                                accumulate: first > 0,
+                            }
+                            .run();
+                        }
+                    }
+                });
             });
         }
         contract::<R, N>(sums, x.channels, dw);
@@ -82,22 +112,35 @@ fn contract<const R: usize, const N: usize>(sums: &[Lanes], in_channels: usize, 
 where
     Interpolate: Map<N, R>,
 {
-    let stride = sums.len() / (N * N);
+    let sums_stride = sums.len() / (N * N);
     let of_output = in_channels * R * R;
+    let width = in_channels * R;
     dw.par_chunks_mut(GROUP * of_output).enumerate().for_each(|(group, dw)| {
-        for channel in 0..in_channels {
-            let mut kernels = [[[0.0; GROUP]; R]; R];
-            pulp::Arch::new().dispatch(Contract::<Interpolate, N, R> {
+        with_scratch((N + R) * width * GROUP, |scratch| {
+            let (rows, kernels) = scratch.as_chunks_mut().0.split_at_mut(N * width);
+            for (i, out) in rows.chunks_exact_mut(width).enumerate() {
+                pulp::Arch::new().dispatch(ContractRows::<Interpolate, N, R> {
+                    map: PhantomData,
+                    products: &sums[i * N * sums_stride + group * in_channels..],
+                    stride: sums_stride,
+                    out,
+                });
+            }
+            pulp::Arch::new().dispatch(ContractColumns::<Interpolate, N, R> {
                 map: PhantomData,
-                products: &sums[group * in_channels + channel..],
-                stride,
-                out: kernels.as_flattened_mut(),
-                width: R,
+                rows,
+                stride: width,
+                out: &mut kernels[..R * width],
+                width,
             });
             for (lane, dw) in dw.chunks_exact_mut(of_output).enumerate() {
-                let dw = &mut dw[channel * R * R..][..R * R];
-                dw.iter_mut().zip(kernels.as_flattened()).for_each(|(dw, lanes)| *dw = lanes[lane]);
+                for (channel, dw) in dw.chunks_exact_mut(R * R).enumerate() {
+                    for (i, dw) in dw.chunks_exact_mut(R).enumerate() {
+                        let kernels = &kernels[i * width + channel * R..][..R];
+                        dw.iter_mut().zip(kernels).for_each(|(dw, lanes)| *dw = lanes[lane]);
+                    }
+                }
             }
-        }
+        });
     });
 }
