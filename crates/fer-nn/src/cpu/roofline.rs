@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo test --release -p fer-nn --lib -- --ignored --nocapture roofline
 //! ```
+#![allow(clippy::print_stdout, reason = "its table is for a person")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use super::conv2d::ConvShape;
 use super::grouped_conv2d::{Kernel, Source, Weight, convolve, convolve_back, weight_gradient};
 use super::groups::{GROUP, Images, Norm, groups};
 use super::tail::{Slopes, Tail};
+use super::winograd;
 use crate::Activation;
 
 const BATCH: usize = 32;
@@ -69,15 +71,15 @@ fn values(len: usize) -> Vec<f32> {
 }
 
 fn convolutions(peak: f64) {
-    // The operations of the products for one of a direct convolution.
     let layers = [
-        (1, 64, 5, 48, 1.0),
-        (64, 64, 5, 48, 0.16),
-        (64, 128, 3, 24, 64.0 / 324.0),
-        (128, 128, 3, 24, 64.0 / 324.0),
+        (1, 64, 5, 48),
+        (64, 64, 5, 48),
+        (64, 128, 3, 24),
+        (128, 128, 3, 24),
+        (128, 256, 3, 12),
+        (256, 256, 3, 12),
     ];
-    let last = [(128, 256, 3, 12, 64.0 / 324.0), (256, 256, 3, 12, 64.0 / 324.0)];
-    for (i, (in_channels, out_channels, kernel, side, share)) in layers.into_iter().chain(last).enumerate() {
+    for (i, (in_channels, out_channels, kernel, side)) in layers.into_iter().enumerate() {
         let s = ConvShape {
             batch: BATCH,
             in_channels,
@@ -101,6 +103,7 @@ fn convolutions(peak: f64) {
             Images { data: &x, channels: in_channels, height: side, width: side, norm: Some(&norms) };
         let source = if i == 0 { Source::Plain(&x[..BATCH * area]) } else { Source::Groups(images) };
         let mut kernel_memory = Kernel::default();
+        let [share, of_gradient] = if i == 0 { [1.0; 2] } else { winograd::shares(&s) };
         let direct = (2 * weight.len() * BATCH * area) as f64;
         let bytes = 4.0 * (x.len() + y.len() + weight.len()) as f64;
         let name = format!("conv2d_{}", i + 1);
@@ -123,7 +126,7 @@ fn convolutions(peak: f64) {
             line(&format!("{name}, input's gradient"), share * direct, direct, bytes, time, peak);
         }
         let time = seconds(|| weight_gradient(source, dy, &s, &mut dw));
-        line(&format!("{name}, weight's gradient"), share * direct, direct, bytes, time, peak);
+        line(&format!("{name}, weight's gradient"), of_gradient * direct, direct, bytes, time, peak);
     }
 }
 

@@ -150,7 +150,7 @@ impl Stage {
 
     /// The biases of every group.
     fn bias(&self) -> Result<Vec<Lanes>> {
-        super::read(&self.conv.bias, |bias| in_lanes(bias))
+        super::read(&self.conv.bias, in_lanes)
     }
 
     /// How the channels are normalised by `channels`.

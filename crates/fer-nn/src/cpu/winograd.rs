@@ -157,5 +157,19 @@ pub(super) fn weight_gradient(x: Images, dy: Images, s: &ConvShape, dw: &mut [f3
     }
 }
 
+/// Multiplications for one of a direct convolution, in the convolutions and in the weight's gradient.
+#[cfg(test)]
+pub(super) fn shares(s: &ConvShape) -> [f64; 2] {
+    [TILES_OF_WEIGHT, TILES_OF_GRADIENT].map(|weight| {
+        let (tile, kernel) = match Filtering::of(s, s.out_height, s.out_width, weight) {
+            Filtering::F4x3 => (4_usize, 3),
+            Filtering::F6x3 => (6, 3),
+            Filtering::F4x5 => (4, 5),
+        };
+        let tiles = s.out_height.div_ceil(tile) * s.out_width.div_ceil(tile);
+        (tiles * (tile + kernel - 1).pow(2)) as f64 / (s.out_area() * kernel * kernel) as f64
+    })
+}
+
 #[cfg(test)]
 mod tests;
