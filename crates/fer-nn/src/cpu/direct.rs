@@ -238,3 +238,51 @@ fn store<S: Simd>(_: S, values: S::f32s, to: &mut [f32]) {
     let to: &mut [u8] = bytemuck::cast_slice_mut(&mut to[..S::F32_LANES]);
     to.copy_from_slice(bytemuck::bytes_of(&values));
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cpu::groups::{from_groups, to_groups};
+    use crate::cpu::plain::{Plain, products, values};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn output_and_weight_gradient_are_their_definition(
+            (batch, in_channels, out_channels) in (1..4_usize, 1..8_usize, 1..40_usize),
+            (height, width) in (1..20_usize, 1..20_usize),
+            kernel in (1..8_usize, prop_oneof![Just(3_usize), Just(5), Just(7)]),
+            same in any::<bool>(),
+        ) {
+            let padding = if same { ((kernel.0 - 1) / 2, (kernel.1 - 1) / 2) } else { (0, 0) };
+            prop_assume!(same || height >= kernel.0 && width >= kernel.1);
+            let (out_height, out_width) =
+                if same { (height, width) } else { (height + 1 - kernel.0, width + 1 - kernel.1) };
+            let s = ConvShape {
+                batch, in_channels, height, width, out_channels, kernel, stride: 1, padding, out_height, out_width,
+            };
+            prop_assert!(suits(&s));
+            let x = values(batch * s.in_size(), 1);
+            let weight = values(out_channels * s.taps(), 2);
+            let dy = values(batch * s.out_size(), 3);
+            let (mut y, mut dw) = (Plain::new(vec![0.0; dy.len()]), Plain::new(vec![0.0; weight.len()]));
+            products(&s, |at_y, at_x, at_w| {
+                y.add(at_y, x[at_x], weight[at_w]);
+                dw.add(at_w, dy[at_y], x[at_x]);
+            });
+
+            let mut grouped = vec![f32::NAN; batch * groups(out_channels) * s.out_area() * GROUP];
+            convolve(&x, &weight, &s, &mut grouped, |_, from, to| to.copy_from_slice(from));
+            let mut found = vec![0.0; dy.len()];
+            from_groups(&grouped, out_channels, s.out_area(), &mut found);
+            prop_assert!(y.relative_error(&found) <= 1e-6, "{s:?}: {:e}", y.relative_error(&found));
+
+            to_groups(&dy, out_channels, s.out_area(), &mut grouped);
+            let mut found = vec![f32::NAN; weight.len()];
+            weight_gradient(&x, &grouped, &s, &mut found);
+            prop_assert!(dw.relative_error(&found) <= 1e-6, "{s:?}: {:e}", dw.relative_error(&found));
+        }
+    }
+}

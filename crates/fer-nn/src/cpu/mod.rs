@@ -13,6 +13,8 @@ mod im2col;
 pub(crate) mod matmul;
 mod moments;
 pub(crate) mod normalize;
+#[cfg(test)]
+mod plain;
 pub(crate) mod pool;
 #[cfg(test)]
 mod roofline;

@@ -40,6 +40,12 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
+    /// Adds the sums of other values.
+    pub fn add(&mut self, other: &Self) {
+        self.of_gradient.iter_mut().zip(other.of_gradient).for_each(|(sum, v)| *sum += v);
+        self.of_product.iter_mut().zip(other.of_product).for_each(|(sum, v)| *sum += v);
+    }
+
     /// Adds a row of gradients `dn` and their products with `y − center`.
     #[inline(always)]
     pub fn add_row(&mut self, y: &[Lanes], dn: &[Lanes], center: &Lanes) {

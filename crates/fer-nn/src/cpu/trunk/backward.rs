@@ -8,34 +8,30 @@ use crate::Step;
 use crate::cpu::conv2d::ConvShape;
 use crate::cpu::grouped_conv2d::{Kernel, Weight, convolve_back, weight_gradient};
 use crate::cpu::groups::{GROUP, Images, Strip, groups, to_groups};
+use crate::cpu::normalize::Channel;
 use crate::cpu::tail::{Slopes, Sums};
 use crate::cpu::{read, vectorized};
 
-/// How far the gradient of a stage's output has come.
-struct Gradient {
-    /// Σ dn and Σ dn·(y − center) of every strip with its group, when they were taken on the way.
-    sums: Option<Vec<(usize, Sums)>>,
-}
+/// Σ dn and Σ dn·(y − center) of some values of a group, with the group.
+type GroupSums = Vec<(usize, Sums)>;
 
 impl Pass<'_> {
     /// Adds the gradients of the trunk's variables to `store`, from that of the features.
     pub fn backward(mut self, of_features: &Tensor, store: &mut GradStore) -> Result<()> {
-        let Some(workspace) = &mut self.workspace else { return Ok(()) };
-        let Workspace { stages, gradients: [here, there], kernel } = workspace;
+        let Workspace { stages, gradients, kernel } = &mut self.workspace;
         let (trunk, shapes) = (self.trunk, &self.shapes[..]);
-        let (_, channels, height, width) = of_features.dims4()?;
-        let len = shapes[0].batch * groups(channels) * height * width * GROUP;
-        read(of_features, |dz| to_groups(dz, channels, height * width, sized(here, len)))?;
+        let (batch, channels, height, width) = of_features.dims4()?;
+        let dz = sized(&mut gradients[0], batch * groups(channels) * height * width * GROUP);
+        read(of_features, |values| to_groups(values, channels, height * width, dz))?;
 
-        let mut gradient = Gradient { sums: None };
+        let mut sums = None;
         for (i, stage) in trunk.stages.iter().enumerate().rev() {
             let s = &shapes[i];
             let (before, rest) = stages.split_at_mut(i);
-            // The gradient of the convolution's output is in `here` afterwards.
-            stage.backward(s, self.step, gradient, &rest[0], here, there, store)?;
-            let dy_len = s.batch * groups(s.out_channels) * s.out_area() * GROUP;
+            stage.backward(s, self.step, sums, &rest[0], gradients, store)?;
+            let [dy, dx] = &mut *gradients;
             let dy = Images {
-                data: &here[..dy_len],
+                data: &dy[..s.batch * groups(s.out_channels) * s.out_area() * GROUP],
                 channels: s.out_channels,
                 height: s.out_height,
                 width: s.out_width,
@@ -49,77 +45,46 @@ impl Pass<'_> {
             insert(store, &stage.conv.weight, dw)?;
             let Some(previous) = before.last() else { break };
             let summed = !trunk.materialised(i - 1) && trunk.stages[i - 1].norm.is_some();
-            let dx = sized(there, s.batch * groups(s.in_channels) * s.height * s.width * GROUP);
+            let dx = sized(dx, s.batch * groups(s.in_channels) * s.height * s.width * GROUP);
             let strips = stage.backward_input(dy, s, summed.then_some(previous), dx, kernel)?;
-            gradient = Gradient { sums: summed.then_some(strips) };
-            std::mem::swap(here, there);
+            sums = summed.then_some(strips);
+            gradients.swap(0, 1);
         }
+        self.trunk.give_back(self.workspace);
         Ok(())
     }
 }
 
 impl Stage {
-    /// The gradients of the normalisation and the bias; turns the gradient of the stage's output, in `here`, into
-    /// that of the convolution's, in `here` too.
-    #[allow(clippy::too_many_arguments)]
+    /// Turns the gradient of the stage's output into that of its convolution's, each in the first of `gradients`;
+    /// those of the normalisation and the bias go to `store`. `sums` are there when they were taken on the way.
     fn backward(
         &self,
         s: &ConvShape,
         step: Step,
-        gradient: Gradient,
+        sums: Option<GroupSums>,
         buffers: &Buffers,
-        here: &mut Vec<f32>,
-        there: &mut Vec<f32>,
+        gradients: &mut [Vec<f32>; 2],
         store: &mut GradStore,
     ) -> Result<()> {
         let tail = self.tail(s, Some(step));
-        let area = s.out_area();
         let of_image = groups(s.out_channels);
-        let y_len = s.batch * of_image * area * GROUP;
-        let y = &buffers.y[..y_len];
-        let dz_len = tail.out_len(s.batch);
-        let sums = match gradient.sums {
-            Some(sums) => sums,
-            None => {
-                let planes = tail.backward_sums(y, &buffers.norms, &mut here[..dz_len]);
-                planes.into_iter().enumerate().map(|(plane, sums)| (plane % of_image, sums)).collect()
-            }
-        };
-        let slopes = match &self.norm {
-            None => vec![Slopes::IDENTITY; of_image],
-            Some(norm) => {
-                let mut of_gradient = vec![0.0; of_image * GROUP];
-                let mut of_product = of_gradient.clone();
-                for (group, sums) in &sums {
-                    let lanes = group * GROUP..(group + 1) * GROUP;
-                    of_gradient[lanes.clone()]
-                        .iter_mut()
-                        .zip(sums.of_gradient)
-                        .for_each(|(sum, v)| *sum += v);
-                    of_product[lanes].iter_mut().zip(sums.of_product).for_each(|(sum, v)| *sum += v);
-                }
-                let sums = of_product.iter().zip(&of_gradient);
-                let sums: Vec<(f64, f64)> = buffers
-                    .channels
-                    .iter()
-                    .zip(sums)
-                    .map(|(channel, (&product, &gradient))| channel.gradient_sums(product, gradient))
-                    .collect();
-                let (gamma, beta): (Vec<f32>, Vec<f32>) =
-                    sums.iter().map(|&(gamma, beta)| (gamma as f32, beta as f32)).unzip();
-                insert(store, &norm.weight, gamma)?;
-                insert(store, &norm.bias, beta)?;
-                Slopes::of(&buffers.channels, &sums, (s.batch * area) as f64)
-            }
-        };
+        let y = &buffers.y[..s.batch * of_image * s.out_area() * GROUP];
+        let [here, there] = &mut *gradients;
+        let dz = &mut here[..tail.out_len(s.batch)];
+        let sums = sums.unwrap_or_else(|| {
+            let planes = tail.backward_sums(y, &buffers.norms, dz);
+            planes.into_iter().enumerate().map(|(plane, sums)| (plane % of_image, sums)).collect()
+        });
+        let slopes = self.norm_gradients(&sums, buffers, s.batch * s.out_area(), store)?;
         let activation = self.conv.config.activation;
         let planes = if self.pool {
-            let da = sized(there, y_len);
-            let planes = tail.backward_pooled(y, &buffers.norms, &slopes, activation, &here[..dz_len], da);
-            std::mem::swap(here, there);
+            let da = sized(there, y.len());
+            let planes = tail.backward_pooled(y, &buffers.norms, &slopes, activation, dz, da);
+            gradients.swap(0, 1);
             planes
         } else {
-            tail.backward_in_place(y, &slopes, activation, &mut here[..y_len])
+            tail.backward_in_place(y, &slopes, activation, dz)
         };
         let mut bias = vec![0.0_f64; of_image * GROUP];
         for (plane, sums) in planes.iter().enumerate() {
@@ -127,6 +92,27 @@ impl Stage {
             lanes.iter_mut().zip(sums).for_each(|(bias, sum)| *bias += sum);
         }
         insert(store, &self.conv.bias, bias[..s.out_channels].iter().map(|&v| v as f32).collect())
+    }
+
+    /// The gradients of gamma and beta, and what the input's gradient needs, from sums over `count` values.
+    fn norm_gradients(
+        &self,
+        sums: &GroupSums,
+        buffers: &Buffers,
+        count: usize,
+        store: &mut GradStore,
+    ) -> Result<Vec<Slopes>> {
+        let Some(norm) = &self.norm else { return Ok(vec![Slopes::IDENTITY; buffers.norms.len()]) };
+        let mut of_groups = vec![Sums::default(); buffers.norms.len()];
+        sums.iter().for_each(|(group, sums)| of_groups[*group].add(sums));
+        let of_channel = |(c, channel): (usize, &Channel)| {
+            let (sums, lane) = (&of_groups[c / GROUP], c % GROUP);
+            channel.gradient_sums(sums.of_product[lane], sums.of_gradient[lane])
+        };
+        let sums: Vec<(f64, f64)> = buffers.channels.iter().enumerate().map(of_channel).collect();
+        insert(store, &norm.weight, sums.iter().map(|&(gamma, _)| gamma as f32).collect())?;
+        insert(store, &norm.bias, sums.iter().map(|&(_, beta)| beta as f32).collect())?;
+        Ok(Slopes::of(&buffers.channels, &sums, count as f64))
     }
 
     /// The gradient of the input, to `dx`; with the sums for the normalisation of the stage `before`, whose output
@@ -138,7 +124,7 @@ impl Stage {
         before: Option<&Buffers>,
         dx: &mut [f32],
         kernel: &mut Kernel,
-    ) -> Result<Vec<(usize, Sums)>> {
+    ) -> Result<GroupSums> {
         let (of_image, width) = (groups(s.in_channels), s.width);
         let finish = |strip: Strip, values: &mut [f32], out: &mut [f32]| {
             let mut sums = Sums::default();

@@ -18,15 +18,7 @@ pub(crate) struct Pass<'a> {
     pub(super) images: Tensor,
     pub(super) shapes: Vec<ConvShape>,
     pub(super) step: Step,
-    pub(super) workspace: Option<Workspace>,
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        if let Some(workspace) = self.workspace.take() {
-            self.trunk.give_back(workspace);
-        }
-    }
+    pub(super) workspace: Workspace,
 }
 
 impl Trunk {
@@ -51,21 +43,16 @@ impl Trunk {
     pub fn forward(&self, images: &Tensor, step: Step) -> Result<(Tensor, Pass<'_>)> {
         let images = images.contiguous()?;
         let shapes = self.shapes(&images)?;
-        let workspace = Some(self.workspace());
-        let mut pass = Pass { trunk: self, images, shapes, step, workspace };
-        let Pass { images, shapes, workspace, .. } = &mut pass;
-        let features = match workspace {
-            Some(workspace) => read(images, |pixels| {
-                for (i, (stage, s)) in self.stages.iter().zip(&*shapes).enumerate() {
-                    let (before, rest) = workspace.stages.split_at_mut(i);
-                    let x = self.source(i, shapes, before, pixels);
-                    stage.forward(x, s, step, self.materialised(i), &mut rest[0], &mut workspace.kernel)?;
-                }
-                self.features(shapes, workspace)
-            })??,
-            None => images.clone(),
-        };
-        Ok((features, pass))
+        let mut workspace = self.workspace();
+        let features = read(&images, |pixels| {
+            for (i, (stage, s)) in self.stages.iter().zip(&shapes).enumerate() {
+                let (before, rest) = workspace.stages.split_at_mut(i);
+                let x = self.source(i, &shapes, before, pixels);
+                stage.forward(x, s, step, self.materialised(i), &mut rest[0], &mut workspace.kernel)?;
+            }
+            self.features(&shapes, &workspace)
+        })??;
+        Ok((features, Pass { trunk: self, images, shapes, step, workspace }))
     }
 
     /// What stage `i` reads.
