@@ -31,6 +31,9 @@ struct Args {
     /// A CSV file with the columns label and predicted.
     #[arg(long, conflicts_with = "model")]
     predictions: Option<PathBuf>,
+    /// auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: String,
     /// The folder for the report, the predictions and the figure.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -63,7 +66,8 @@ fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn evaluate_model(model: &Path, path: &Path, args: &Args) -> Result<(), Failure> {
-    let classifier = Classifier::open(model)?;
+    let device = fer::nn::device(&args.device)?;
+    let classifier = Classifier::open_on(model, &device)?;
     let all = Dataset::open(path)?;
     let labels = match &args.labels {
         Some(labels) => labels.clone(),

@@ -49,6 +49,12 @@ pub struct Args {
     /// auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: String,
+    /// On a CUDA device, the numbers to compute with [default: f32].
+    #[arg(long, value_parser = ["f32", "tf32", "bf16"])]
+    pub precision: Option<String>,
+    /// On a CUDA device, algorithms that give the same bits in every run.
+    #[arg(long)]
+    pub deterministic: bool,
     /// Go on with the run in --out, with its settings.
     #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,

@@ -73,11 +73,13 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         source,
         split: faces.subsets.leakage(),
         ferplus: faces.ferplus,
-        device: args.device.clone(),
+        device: fer::nn::device_name(&device),
         threads: rayon::current_num_threads(),
         result: None,
         settings,
     };
+    record.settings.compute.check(&device)?;
+    eprintln!("device: {}", record.device);
     if !args.resume {
         folder.clear()?;
     }
@@ -89,7 +91,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     let dcnn = DcnnConfig { height: side, width: side, ..settings.model.clone() };
     let weights = VarMap::new();
     let seed = settings.train.seed;
-    let network = Dcnn::new(&dcnn, fer::nn::var_builder(&weights, seed, &device))?;
+    let network = Dcnn::new(&dcnn, fer::nn::var_builder(&weights, seed, &device))?.compute(settings.compute);
     println!("\n{}", dcnn.summary());
 
     let loader = LoaderConfig { batch_size: settings.batch_size, seed, ..Default::default() };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use fer::augment::AugmentConfig;
 use fer::data::{Duplicates, Split};
 use fer::model::{BlockConfig, DcnnConfig};
+use fer::nn::Compute;
 use fer::train::{EarlyStoppingConfig, ReduceLrOnPlateauConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -29,6 +30,9 @@ pub struct Settings {
     pub augment: AugmentConfig,
     /// The architecture; classes and image size come from the data.
     pub model: DcnnConfig,
+    /// How a CUDA device computes.
+    #[serde(default)]
+    pub compute: Compute,
     /// Epochs, seed, optimiser and loss.
     pub train: TrainConfig,
     pub early_stopping: EarlyStoppingConfig,
@@ -47,6 +51,7 @@ impl Settings {
             batch_size: 32,
             augment: AugmentConfig::default(),
             model: DcnnConfig::default(),
+            compute: Compute::default(),
             train: TrainConfig::default(),
             early_stopping: EarlyStoppingConfig::default(),
             reduce_lr: ReduceLrOnPlateauConfig::default(),
@@ -136,6 +141,10 @@ impl Settings {
         if let Some(optimizer) = &args.optimizer {
             self.train.optimizer.algorithm = Deserialize::deserialize(Value::from(optimizer.as_str()))?;
         }
+        if let Some(precision) = &args.precision {
+            self.compute.precision = Deserialize::deserialize(Value::from(precision.as_str()))?;
+        }
+        self.compute.deterministic |= args.deterministic;
         args.epochs.inspect(|&epochs| self.train.epochs = epochs);
         args.batch_size.inspect(|&size| self.batch_size = size);
         args.learning_rate.inspect(|&rate| self.train.optimizer.learning_rate = rate);

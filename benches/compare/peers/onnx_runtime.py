@@ -10,21 +10,21 @@ import sys
 import numpy as np
 import onnxruntime
 from measurement import CORES
-from onnx import TensorProto, checker, helper, numpy_helper
+from onnx import checker, helper, numpy_helper
 from peers.timing import median_seconds, report
 
 
 class Graph:
-    """Nodes one behind the other."""
+    """Nodes one behind the other, with weights of one type."""
 
-    def __init__(self):
-        self.nodes, self.weights, self.last = [], [], "images"
+    def __init__(self, dtype):
+        self.nodes, self.weights, self.last, self.dtype = [], [], "images", dtype
         self.rng = np.random.default_rng(42)
 
     def weight(self, shape, mean=0.0):
         name = f"weight{len(self.weights)}"
         values = mean + 0.02 * self.rng.standard_normal(shape)
-        self.weights.append(numpy_helper.from_array(values.astype(np.float32), name))
+        self.weights.append(numpy_helper.from_array(values.astype(self.dtype), name))
         return name
 
     def add(self, operator, *weights, **attributes):
@@ -38,9 +38,9 @@ class Graph:
         self.add("BatchNormalization", gamma, beta, mean, variance, epsilon=1e-3)
 
 
-def network():
+def network(dtype=np.float32):
     """The serialised model and its number of parameters."""
-    graph, channels = Graph(), 1
+    graph, channels = Graph(dtype), 1
     for filters, kernel in [(64, 5), (128, 3), (256, 3)]:
         for _ in range(2):
             weights = graph.weight((filters, channels, kernel, kernel)), graph.weight(filters)
@@ -53,8 +53,9 @@ def network():
     graph.elu_and_batch_norm(128)
     graph.add("Gemm", graph.weight((128, 3)), graph.weight(3))
     graph.add("Softmax", axis=1)
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 1, 48, 48])
-    output = helper.make_tensor_value_info(graph.last, TensorProto.FLOAT, ["batch", 3])
+    numbers = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    images = helper.make_tensor_value_info("images", numbers, ["batch", 1, 48, 48])
+    output = helper.make_tensor_value_info(graph.last, numbers, ["batch", 3])
     network = helper.make_graph(graph.nodes, "dcnn", [images], [output], graph.weights)
     model = helper.make_model(network, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model, full_check=True)

@@ -13,22 +13,7 @@ import torch
 from torch import nn
 
 from peers.timing import median_seconds, report
-
-
-def network():
-    """The notebook's network; gives logits."""
-    layers, channels = [], 1
-    for filters, kernel, dropout in [(64, 5, 0.4), (128, 3, 0.4), (256, 3, 0.5)]:
-        for _ in range(2):
-            layers += [
-                nn.Conv2d(channels, filters, kernel, padding="same"),
-                nn.ELU(),
-                nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01),
-            ]
-            channels = filters
-        layers += [nn.MaxPool2d(2), nn.Dropout(dropout)]
-    layers += [nn.Flatten(), nn.Linear(9216, 128), nn.ELU(), nn.BatchNorm1d(128, eps=1e-3, momentum=0.01)]
-    return nn.Sequential(*layers, nn.Dropout(0.6), nn.Linear(128, 3))
+from peers.torch_network import network, parameters
 
 
 def train_step(net, batch):
@@ -61,8 +46,7 @@ if __name__ == "__main__":
     work, batch = sys.argv[1], int(sys.argv[2])
     torch.manual_seed(42)
     net = network()
-    statistics = [b for name, b in net.named_buffers() if "running" in name]
-    parameters = sum(t.numel() for t in [*net.parameters(), *statistics])
     seconds = {"train_step": train_step, "inference": inference}[work](net, batch)
     version = torch.__version__.split("+")[0]
-    report(f"PyTorch {version}", seconds, images=batch, parameters=parameters, threads=torch.get_num_threads())
+    work = {"images": batch, "parameters": parameters(net), "threads": torch.get_num_threads()}
+    report(f"PyTorch {version}", seconds, **work)

@@ -46,6 +46,12 @@ impl Affine {
         })
     }
 
+    /// The matrix, row by row, and the offset.
+    pub(crate) fn parts(&self) -> ([f64; 4], [f64; 2]) {
+        let [[a, b], [c, d]] = self.matrix;
+        ([a, b, c, d], self.offset)
+    }
+
     /// The place in the input of one pixel of the output, in the order of scipy's sums.
     pub(crate) fn at(&self, row: usize, column: usize) -> [f64; 2] {
         [0, 1].map(|axis| {

@@ -93,6 +93,23 @@ impl Augment {
         Transform::draw(&self.config, rng, height, width)
     }
 
+    /// Where [`apply`](Self::apply) reads the pixel (row, column) of an image of this size, before it mirrors:
+    /// `(offset + row·matrix's first column) + column·its second`, for whoever moves images elsewhere. The matrix is
+    /// given row by row; none where every pixel stays.
+    ///
+    /// ```
+    /// use fer_augment::{Augment, AugmentConfig, Transform};
+    ///
+    /// let augment = Augment::new(AugmentConfig::default())?;
+    /// let down = Transform { tx: 2.0, ..Transform::default() };
+    /// assert_eq!(augment.map(&down, 48, 48), Some(([1.0, 0.0, 0.0, 1.0], [2.0, 0.0])));
+    /// assert_eq!(augment.map(&Transform::default(), 48, 48), None);
+    /// # Ok::<(), fer_augment::Error>(())
+    /// ```
+    pub fn map(&self, transform: &Transform, height: usize, width: usize) -> Option<([f64; 4], [f64; 2])> {
+        Affine::new(transform, self.config.generation, height, width).map(|affine| affine.parts())
+    }
+
     /// Applies a transform to an image in place, in Keras' order: affine map, channel shift, flips,
     /// brightness. Does not standardise.
     ///

@@ -117,16 +117,30 @@ impl Loader {
         &self.data
     }
 
+    /// How batches are made.
+    pub fn config(&self) -> &LoaderConfig {
+        &self.config
+    }
+
+    /// The order in which epoch `epoch` takes the images in view.
+    pub fn order(&self, epoch: u32) -> Vec<usize> {
+        match self.config.shuffle {
+            true => {
+                let stream = Stream { seed: self.config.seed, purpose: SHUFFLE, epoch, item: 0 };
+                stream.rng().permutation(self.data.len())
+            }
+            false => (0..self.data.len()).collect(),
+        }
+    }
+
+    /// The random numbers that the function on images gets for data row `row` in epoch `epoch`.
+    pub fn stream(&self, epoch: u32, row: u32) -> Stream {
+        Stream { seed: self.config.seed, purpose: AUGMENT, epoch, item: row }
+    }
+
     /// The batches of epoch `epoch`, from 0: the same for a seed whatever the number of threads.
     pub fn epoch(&self, epoch: u32) -> Epoch {
-        let n = self.data.len();
-        let order: Arc<[usize]> = if self.config.shuffle {
-            let stream = Stream { seed: self.config.seed, purpose: SHUFFLE, epoch, item: 0 };
-            stream.rng().permutation(n).into()
-        } else {
-            (0..n).collect()
-        };
-        let maker = Maker { loader: self.clone(), order, epoch };
+        let maker = Maker { loader: self.clone(), order: self.order(epoch).into(), epoch };
         let batches = self.batches();
         let threads = self.config.threads.min(batches);
         let workers = (0..threads).map(|first| {
@@ -230,7 +244,7 @@ impl Maker {
         let mut images = Array4::from_shape_vec((positions.len(), 1, side, side), pixels).unwrap_or_default();
         if let Some(map) = map {
             for (n, &row) in rows.iter().enumerate() {
-                let stream = Stream { seed: config.seed, purpose: AUGMENT, epoch: self.epoch, item: row };
+                let stream = self.loader.stream(self.epoch, row);
                 let image = images.slice_mut(s![n, 0, .., ..]);
                 let outcome = catch_unwind(AssertUnwindSafe(|| map(image, stream)));
                 outcome

@@ -5,14 +5,16 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use fer_nn::{Mode, Network};
+use fer_nn::{Compute, Mode, Network};
 use image::DynamicImage;
 
 use crate::saved::{self, ModelConfig};
 use crate::{Dcnn, Error, to_grey};
 
-/// Images that go through the network at once.
-const BATCH: usize = 64;
+/// Images that go through the network at once: as many as the CPU's caches like, or as fill a card.
+fn batch(device: &Device) -> usize {
+    if device.is_cpu() { 64 } else { 1024 }
+}
 
 /// A trained network with its labels and its preprocessing. It can be shared between threads.
 #[derive(Clone, Debug)]
@@ -37,8 +39,21 @@ impl Classifier {
     /// # Errors
     /// When a file is missing, damaged, of another format version or does not fit the architecture.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_on(dir, &Device::Cpu)
+    }
+
+    /// Loads the model in the folder `dir` for `device`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when the device has no room for it.
+    pub fn open_on(dir: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let (config, tensors) = saved::load(dir.as_ref())?;
-        Self::new(config, tensors, &Device::Cpu)
+        Self::new(config, tensors, device)
+    }
+
+    /// The same classifier, computing like this on a card.
+    pub fn compute(self, compute: Compute) -> Self {
+        Self { net: self.net.compute(compute), ..self }
     }
 
     /// Makes a classifier from the contents of `model.toml` and `model.safetensors`, embedded or received.
@@ -120,7 +135,7 @@ impl Classifier {
             return Err(Error::config("pixels", pixels.len(), format!("a multiple of {size}")));
         }
         let mut rows = Vec::with_capacity(pixels.len() / size);
-        for batch in pixels.chunks(BATCH * size) {
+        for batch in pixels.chunks(batch(&self.device) * size) {
             let scaled: Vec<f32> =
                 batch.iter().map(|&v| f32::from(v) * self.config.preprocessing.scale).collect();
             let shape = (batch.len() / size, 1, dcnn.height, dcnn.width);

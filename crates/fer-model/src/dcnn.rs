@@ -4,8 +4,9 @@ use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use fer_nn::initializer::he_normal;
+use fer_nn::on_device::{OnDevice, Setup};
 use fer_nn::{
-    Activation, BatchNormConfig, Conv2dConfig, DenseConfig, Layer, Mode, Network, Sequential, Step,
+    Activation, BatchNormConfig, Compute, Conv2dConfig, DenseConfig, Layer, Mode, Network, Sequential, Step,
     batch_norm, conv2d, dense, dropout,
 };
 
@@ -70,6 +71,11 @@ impl Dcnn {
         layers.push(Layer::Dense(out));
         Ok(Self { layers: Sequential::new(layers) })
     }
+
+    /// The same network, computing like this on a card.
+    pub fn compute(self, compute: Compute) -> Self {
+        Self { layers: self.layers.compute(compute) }
+    }
 }
 
 impl Network for Dcnn {
@@ -84,5 +90,9 @@ impl Network for Dcnn {
         loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
     ) -> Result<GradStore> {
         self.layers.gradients(images, step, loss)
+    }
+
+    fn on_device(&self, setup: &Setup) -> Result<Option<Box<dyn OnDevice>>> {
+        self.layers.on_device(setup)
     }
 }

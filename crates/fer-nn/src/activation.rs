@@ -1,9 +1,13 @@
 //! Activations, applied inside the layer that they follow.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::cpu;
+#[cfg(feature = "cuda")]
+use crate::gpu::held;
 
 /// The function applied to a layer's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,5 +50,19 @@ impl CustomOp2 for Backward {
         let (y, dy) = (cpu::values(y, ly, self.name())?, cpu::values(dy, ld, self.name())?);
         let dx = cpu::elementwise::activation_backward(y, dy, self.0);
         Ok((CpuStorage::F32(dx), ly.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        y: &CudaStorage,
+        ly: &Layout,
+        dy: &CudaStorage,
+        ld: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let count = ly.shape().elem_count();
+        held::run(self.name(), [(y, ly), (dy, ld)], ly.shape().clone(), |layers, operands, dx| {
+            layers.activation_backward(operands, dx, self.0, count)
+        })
     }
 }

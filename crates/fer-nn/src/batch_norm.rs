@@ -1,10 +1,14 @@
 //! Batch normalisation (Ioffe and Szegedy 2015) as Keras trains it.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, Var, bail};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::{self, normalize::Channel};
+#[cfg(feature = "cuda")]
+use crate::gpu::held;
 use crate::{Mode, initializer};
 
 /// Which variance of a batch enters the moving variance.
@@ -36,6 +40,16 @@ impl Default for BatchNormConfig {
     }
 }
 
+impl BatchNormConfig {
+    /// The factor of the biased variance of `count` values, of a tensor of `rank` dimensions, that enters the moving one.
+    pub(crate) fn correction(&self, count: usize, rank: usize) -> f64 {
+        match self.moving_variance {
+            MovingVariance::Notebook if rank > 2 => count as f64 / (count - 1).max(1) as f64,
+            _ => 1.0,
+        }
+    }
+}
+
 /// Normalises every channel: by the batch's statistics in training, by the moving ones otherwise.
 ///
 /// # Shapes
@@ -45,9 +59,9 @@ impl Default for BatchNormConfig {
 pub struct BatchNorm {
     pub(crate) weight: Tensor,
     pub(crate) bias: Tensor,
-    running_mean: Var,
-    running_var: Var,
-    config: BatchNormConfig,
+    pub(crate) running_mean: Var,
+    pub(crate) running_var: Var,
+    pub(crate) config: BatchNormConfig,
 }
 
 impl BatchNorm {
@@ -96,11 +110,8 @@ impl BatchNorm {
     /// Takes the means and biased variances of a batch into the moving ones; `count` is the number of values that
     /// each was taken over, of a tensor of `rank` dimensions.
     pub(crate) fn update_moving(&self, mean: &[f64], var: &[f64], count: usize, rank: usize) -> Result<()> {
-        let BatchNormConfig { momentum, moving_variance, .. } = self.config;
-        let correction = match moving_variance {
-            MovingVariance::Notebook if rank > 2 => count as f64 / (count - 1).max(1) as f64,
-            _ => 1.0,
-        };
+        let momentum = self.config.momentum;
+        let correction = self.config.correction(count, rank);
         for (moving, new, correction) in
             [(&self.running_mean, mean, 1.0), (&self.running_var, var, correction)]
         {
@@ -155,6 +166,13 @@ fn planes(layout: &Layout) -> (usize, usize) {
     (dims[1], dims[2..].iter().product())
 }
 
+/// `(batch, channels, values of one channel of one image)`.
+#[cfg(feature = "cuda")]
+fn batch_planes(layout: &Layout) -> [usize; 3] {
+    let (channels, area) = planes(layout);
+    [layout.dims()[0], channels, area]
+}
+
 /// `(2, channels)`: the means and the biased variances, in f64.
 struct Moments;
 
@@ -167,6 +185,11 @@ impl CustomOp1 for Moments {
         let (channels, area) = planes(lx);
         let (mean, var) = cpu::normalize::batch_statistics(cpu::values(x, lx, self.name())?, channels, area);
         Ok((CpuStorage::F64([mean, var].concat()), (2, channels).into()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout) -> Result<(CudaStorage, Shape)> {
+        held::run_to_host(self.name(), [(x, lx)], |layers, [x]| layers.moments(x, batch_planes(lx)))
     }
 }
 
@@ -205,6 +228,23 @@ impl CustomOp3 for Forward {
         let beta = cpu::values(beta, lb, self.name())?;
         let y = cpu::normalize::forward(x, &self.channels(gamma)?, beta, planes(lx).1);
         Ok((CpuStorage::F32(y), lx.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        gamma: &CudaStorage,
+        lg: &Layout,
+        beta: &CudaStorage,
+        lb: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let of_channels = self.channels(&held::values(self.name(), (gamma, lg))?)?;
+        let beta = held::values(self.name(), (beta, lb))?;
+        held::run(self.name(), [(x, lx)], lx.shape().clone(), |layers, [x], y| {
+            layers.batch_norm(x, y, &of_channels, &beta, batch_planes(lx))
+        })
     }
 
     fn bwd(
@@ -252,6 +292,24 @@ impl CustomOp3 for GradientSums {
         let (of_gamma, of_beta): (Vec<f64>, Vec<f64>) = sums.into_iter().unzip();
         Ok((CpuStorage::F64([of_gamma, of_beta].concat()), (2, channels).into()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        dy: &CudaStorage,
+        ld: &Layout,
+        gamma: &CudaStorage,
+        lg: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let of_channels = self.0.channels(&held::values(self.name(), (gamma, lg))?)?;
+        held::run_to_host(self.name(), [(x, lx), (dy, ld)], |layers, operands| {
+            let sums = layers.batch_norm_sums(operands, &of_channels, batch_planes(lx))?;
+            let (of_gamma, of_beta) = sums.into_iter().unzip();
+            Ok([of_gamma, of_beta])
+        })
+    }
 }
 
 struct BackwardInput {
@@ -282,5 +340,25 @@ impl CustomOp3 for BackwardInput {
         let count = if self.forward.training { (x.len() / channels) as f64 } else { f64::INFINITY };
         let dx = cpu::normalize::input_gradient(x, dy, &of_channels, &sums, count, area);
         Ok((CpuStorage::F32(dx), lx.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        dy: &CudaStorage,
+        ld: &Layout,
+        gamma: &CudaStorage,
+        lg: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let planes = batch_planes(lx);
+        let of_channels = self.forward.channels(&held::values(self.name(), (gamma, lg))?)?;
+        let [of_gamma, of_beta] = [0, 1].map(|row| self.sums.get(row)?.to_vec1::<f64>());
+        let sums: Vec<_> = of_gamma?.into_iter().zip(of_beta?).collect();
+        let count = if self.forward.training { (planes[0] * planes[2]) as f64 } else { f64::INFINITY };
+        held::run(self.name(), [(x, lx), (dy, ld)], lx.shape().clone(), |layers, operands, dx| {
+            layers.batch_norm_input(operands, dx, &of_channels, &sums, count, planes)
+        })
     }
 }

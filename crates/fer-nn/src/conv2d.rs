@@ -1,9 +1,13 @@
 //! Two-dimensional convolution with its bias and activation.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use candle_nn::VarBuilder;
 
 use crate::cpu::{self, conv2d::ConvShape};
+#[cfg(feature = "cuda")]
+use crate::gpu::held;
 use crate::{Activation, initializer};
 
 /// What happens at the edges of an image.
@@ -85,7 +89,21 @@ impl Conv2d {
     /// # Errors
     /// When the input is not `(batch, in_channels, height, width)`, is empty, or is smaller than the kernel.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let shape = self.shape(xs.dims())?;
+        let mut shape = self.shape(xs.dims())?;
+        let mut xs = xs.clone();
+        if !xs.device().is_cpu() && !shape.is_symmetric() {
+            // A card pads alike on both sides: here the zeros are a part of the images.
+            let [above, left] = [shape.padding.0, shape.padding.1];
+            let stride = shape.stride;
+            let after = |out: usize, kernel: usize, size: usize, before: usize| {
+                ((out - 1) * stride + kernel).saturating_sub(size + before)
+            };
+            let below = after(shape.out_height, shape.kernel.0, shape.height, above);
+            let right = after(shape.out_width, shape.kernel.1, shape.width, left);
+            xs = xs.pad_with_zeros(2, above, below)?.pad_with_zeros(3, left, right)?;
+            let (height, width) = (shape.height + above + below, shape.width + left + right);
+            shape = ConvShape { height, width, padding: (0, 0), ..shape };
+        }
         let (weight, bias) = (self.weight.contiguous()?, self.bias.contiguous()?);
         xs.contiguous()?.apply_op3(&weight, &bias, Forward { shape, activation: self.config.activation })
     }
@@ -179,6 +197,23 @@ impl CustomOp3 for Forward {
         Ok((CpuStorage::F32(y), (s.batch, s.out_channels, s.out_height, s.out_width).into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        weight: &CudaStorage,
+        lw: &Layout,
+        bias: &CudaStorage,
+        lb: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (operands, s) = ([(x, lx), (weight, lw), (bias, lb)], &self.shape);
+        let shape = (s.batch, s.out_channels, s.out_height, s.out_width);
+        held::run(self.name(), operands, shape, |layers, operands, y| {
+            layers.conv2d(operands, y, self.activation, s)
+        })
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -193,7 +228,10 @@ impl CustomOp3 for Forward {
         Ok((
             on_demand(x.track_op(), &|| weight.apply_op2_no_bwd(&dy, &BackwardInput(self.shape)))?,
             on_demand(weight.track_op(), &|| x.apply_op2_no_bwd(&dy, &BackwardWeight(self.shape)))?,
-            on_demand(bias.track_op(), &|| dy.apply_op1_no_bwd(&BackwardBias(self.shape)))?,
+            on_demand(bias.track_op(), &|| match dy.device().is_cpu() {
+                true => dy.apply_op1_no_bwd(&BackwardBias(self.shape)),
+                false => dy.sum((0, 2, 3)),
+            })?,
         ))
     }
 }
@@ -217,6 +255,21 @@ impl CustomOp2 for BackwardInput {
         let dx = cpu::conv2d::backward_input(w, dy, s);
         Ok((CpuStorage::F32(dx), (s.batch, s.in_channels, s.height, s.width).into()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        w: &CudaStorage,
+        lw: &Layout,
+        dy: &CudaStorage,
+        ld: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let s = &self.0;
+        let shape = (s.batch, s.in_channels, s.height, s.width);
+        held::run(self.name(), [(w, lw), (dy, ld)], shape, |layers, operands, dx| {
+            layers.conv2d_input(operands, dx, s)
+        })
+    }
 }
 
 struct BackwardWeight(ConvShape);
@@ -237,6 +290,21 @@ impl CustomOp2 for BackwardWeight {
         let s = self.0;
         let dw = cpu::conv2d::backward_weight(x, dy, s);
         Ok((CpuStorage::F32(dw), (s.out_channels, s.in_channels, s.kernel.0, s.kernel.1).into()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        dy: &CudaStorage,
+        ld: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let s = &self.0;
+        let shape = (s.out_channels, s.in_channels, s.kernel.0, s.kernel.1);
+        held::run(self.name(), [(x, lx), (dy, ld)], shape, |layers, operands, dw| {
+            layers.conv2d_weight(operands, dw, s)
+        })
     }
 }
 

@@ -1,9 +1,13 @@
 //! The fully connected layer with its bias and activation.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
 use crate::cpu::{self, dense::DenseShape};
+#[cfg(feature = "cuda")]
+use crate::gpu::held;
 use crate::{Activation, initializer};
 
 /// The settings of a [`Dense`].
@@ -23,9 +27,9 @@ pub struct DenseConfig {
 /// - output `(batch, outputs)`
 #[derive(Clone, Debug)]
 pub struct Dense {
-    weight: Tensor,
-    bias: Tensor,
-    activation: Activation,
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Tensor,
+    pub(crate) activation: Activation,
 }
 
 impl Dense {
@@ -99,6 +103,22 @@ impl CustomOp3 for Forward {
         Ok((CpuStorage::F32(y), (self.shape.batch, self.shape.outputs).into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        weight: &CudaStorage,
+        lw: &Layout,
+        bias: &CudaStorage,
+        lb: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (operands, s) = ([(x, lx), (weight, lw), (bias, lb)], self.shape);
+        held::run(self.name(), operands, (s.batch, s.outputs), |layers, operands, y| {
+            layers.dense(operands, y, self.activation, s)
+        })
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -133,6 +153,20 @@ impl CustomOp2 for BackwardInput {
         let dx = cpu::dense::backward_input(w, dy, self.0);
         Ok((CpuStorage::F32(dx), (self.0.batch, self.0.inputs).into()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        w: &CudaStorage,
+        lw: &Layout,
+        dy: &CudaStorage,
+        ld: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let shape = (self.0.batch, self.0.inputs);
+        held::run(self.name(), [(w, lw), (dy, ld)], shape, |layers, operands, dx| {
+            layers.dense_input(operands, dx, self.0)
+        })
+    }
 }
 
 struct BackwardWeight(DenseShape);
@@ -152,5 +186,19 @@ impl CustomOp2 for BackwardWeight {
         let (x, dy) = (cpu::values(x, lx, self.name())?, cpu::values(dy, ld, self.name())?);
         let dw = cpu::dense::backward_weight(x, dy, self.0);
         Ok((CpuStorage::F32(dw), (self.0.outputs, self.0.inputs).into()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        dy: &CudaStorage,
+        ld: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let shape = (self.0.outputs, self.0.inputs);
+        held::run(self.name(), [(x, lx), (dy, ld)], shape, |layers, operands, dw| {
+            layers.dense_weight(operands, dw, self.0)
+        })
     }
 }

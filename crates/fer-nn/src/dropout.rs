@@ -1,8 +1,12 @@
 //! Dropout whose masks come from the seed (Srivastava et al. 2014).
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use fer_rand::{Purpose, Stream};
 
+#[cfg(feature = "cuda")]
+use crate::gpu::held;
 use crate::{Mode, Step, cpu};
 
 /// Inverted dropout: in training every value is set to 0 with probability `rate`, the others are scaled by
@@ -10,7 +14,7 @@ use crate::{Mode, Step, cpu};
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     rate: f32,
-    purpose: Purpose,
+    pub(crate) purpose: Purpose,
 }
 
 impl Dropout {
@@ -33,6 +37,18 @@ impl Dropout {
         let Step { seed, epoch, step: item } = step;
         (self.rate > 0.0).then_some((self.rate, Stream { seed, purpose: self.purpose, epoch, item }))
     }
+
+    /// See [`threshold`]; none when everything is kept.
+    #[cfg(any(feature = "cuda", test))]
+    pub(crate) fn threshold(&self) -> Option<(u32, f32)> {
+        (self.rate > 0.0).then(|| threshold(self.rate))
+    }
+}
+
+/// The least random word that keeps its value (u = word·2⁻³² ≥ rate, decided on the integers), and the factor of the
+/// values that are kept.
+pub(crate) fn threshold(rate: f32) -> (u32, f32) {
+    ((f64::from(rate) * 4_294_967_296.0) as u32, 1.0 / (1.0 - rate))
 }
 
 /// Makes a dropout; layers of different names draw different masks.
@@ -65,6 +81,15 @@ struct Masked {
     mask: Stream,
 }
 
+/// `(batch, channels, positions)`; a vector is of channels.
+fn planes(layout: &Layout) -> [usize; 3] {
+    match layout.dims() {
+        [] => [1, 1, 1],
+        [channels] => [1, *channels, 1],
+        [batch, channels, area @ ..] => [*batch, *channels, area.iter().product()],
+    }
+}
+
 impl CustomOp1 for Masked {
     fn name(&self) -> &'static str {
         "dropout"
@@ -72,13 +97,16 @@ impl CustomOp1 for Masked {
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = cpu::values(x, lx, self.name())?;
-        let (channels, area) = match lx.dims() {
-            [] => (1, 1),
-            [channels] => (*channels, 1),
-            [_, channels, area @ ..] => (*channels, area.iter().product()),
-        };
+        let [_, channels, area] = planes(lx);
         let y = cpu::elementwise::dropout(x, channels, area, self.rate, self.mask);
         Ok((CpuStorage::F32(y), lx.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout) -> Result<(CudaStorage, Shape)> {
+        held::run(self.name(), [(x, lx)], lx.shape().clone(), |layers, [x], y| {
+            layers.dropout(x, y, self.rate, self.mask, planes(lx))
+        })
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {

@@ -1,8 +1,12 @@
 //! Maximum pooling whose gradient goes whole to one maximum of each window.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use crate::cpu::{self, pool::Windows};
+#[cfg(feature = "cuda")]
+use crate::gpu::held;
 
 /// The maximum of every `size` × `size` window, `stride` apart, none beyond the edge (Keras' `valid`).
 ///
@@ -47,6 +51,15 @@ impl CustomOp1 for Forward {
         Ok((CpuStorage::F32(y), (batch, channels, self.0.out_height(), self.0.out_width()).into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, lx: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (batch, channels, _, _) = lx.shape().dims4()?;
+        let shape = (batch, channels, self.0.out_height(), self.0.out_width());
+        held::run(self.name(), [(x, lx)], shape, |layers, [x], y| {
+            layers.max_pool2d(x, y, batch * channels, self.0)
+        })
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         x.apply_op2_no_bwd(&dy.contiguous()?, &Backward(self.0)).map(Some)
     }
@@ -69,5 +82,19 @@ impl CustomOp2 for Backward {
         let (x, dy) = (cpu::values(x, lx, self.name())?, cpu::values(dy, ld, self.name())?);
         let dx = cpu::pool::max_pool2d_backward(x, dy, self.0);
         Ok((CpuStorage::F32(dx), lx.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        dy: &CudaStorage,
+        ld: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (batch, channels, _, _) = lx.shape().dims4()?;
+        held::run(self.name(), [(x, lx), (dy, ld)], lx.shape().clone(), |layers, operands, dx| {
+            layers.max_pool2d_backward(operands, dx, batch * channels, self.0)
+        })
     }
 }

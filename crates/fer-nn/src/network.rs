@@ -3,6 +3,8 @@
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor};
 
+use crate::on_device::{OnDevice, Setup};
+
 /// What a forward pass is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -46,5 +48,15 @@ pub trait Network {
         loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
     ) -> Result<GradStore> {
         loss(&self.forward(images, Mode::Train(step))?)?.backward()
+    }
+
+    /// A training of this network that stays on its device, where there is one: a [`Sequential`](crate::Sequential)
+    /// on a CUDA device has it, a network that holds one passes this on.
+    ///
+    /// # Errors
+    /// When the samples do not fit the network, or the device has no room for it.
+    fn on_device(&self, setup: &Setup) -> Result<Option<Box<dyn OnDevice>>> {
+        let _ = setup;
+        Ok(None)
     }
 }

@@ -4,7 +4,11 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor, Var};
 
 use crate::cpu::trunk::Trunk;
-use crate::{BatchNorm, Conv2d, Dense, Dropout, Mode, Network, Step, max_pool2d};
+#[cfg(feature = "cuda")]
+use crate::gpu::held::Held;
+#[cfg(feature = "cuda")]
+use crate::on_device::{OnDevice, Setup};
+use crate::{BatchNorm, Compute, Conv2d, Dense, Dropout, Mode, Network, Step, max_pool2d};
 
 /// A layer of a [`Sequential`].
 #[derive(Clone, Debug)]
@@ -41,11 +45,45 @@ impl Layer {
     }
 }
 
+/// What follows a convolution or a dense layer before the next, in this order, each or none.
+#[derive(Clone, Debug)]
+pub(crate) struct Tail {
+    pub norm: Option<BatchNorm>,
+    /// 2×2 maximum pooling.
+    pub pool: bool,
+    pub dropout: Option<Dropout>,
+}
+
+impl Tail {
+    /// What `layers` begin with, of a layer of this many channels, and the number of layers that it is.
+    pub fn of(layers: &[Layer], channels: usize) -> (Self, usize) {
+        let mut tail = Self { norm: None, pool: false, dropout: None };
+        let mut taken = 0;
+        if let Some(Layer::BatchNorm(norm)) = layers.first()
+            && norm.channels() == channels
+        {
+            tail.norm = Some(norm.clone());
+            taken += 1;
+        }
+        if let Some(Layer::MaxPool2d { size: 2, stride: 2 }) = layers.get(taken) {
+            tail.pool = true;
+            taken += 1;
+        }
+        if let Some(Layer::Dropout(dropout)) = layers.get(taken) {
+            tail.dropout = Some(*dropout);
+            taken += 1;
+        }
+        (tail, taken)
+    }
+}
+
 /// Layers one after the other: the same numbers as calling them in turn, to rounding, and faster.
 ///
 /// The convolutions it begins with, each with what follows it (batch norm, 2×2 max pooling, dropout, in this
-/// order, each or none), run as one: in few passes over memory that is kept from step to step. The other layers,
-/// and all of them on other devices than the CPU, are called in turn.
+/// order, each or none), run as one on the CPU: in few passes over memory that is kept from step to step. The other
+/// layers are called in turn. On a CUDA device a sequence of convolutions, a flattening and dense layers, each with what
+/// follows it, runs as one from end to end in inference, and trains by [`Network::on_device`]; other sequences are called
+/// in turn there.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -69,12 +107,27 @@ impl Layer {
 pub struct Sequential {
     trunk: Trunk,
     layers: Vec<Layer>,
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "the CPU has one way to compute"))]
+    compute: Compute,
+    #[cfg(feature = "cuda")]
+    held: Held,
 }
 
 impl Sequential {
     /// A network of these layers.
     pub fn new(layers: Vec<Layer>) -> Self {
-        Self { trunk: Trunk::of(&layers), layers }
+        Self {
+            trunk: Trunk::of(&layers),
+            layers,
+            compute: Compute::default(),
+            #[cfg(feature = "cuda")]
+            held: Held::default(),
+        }
+    }
+
+    /// The same network, computing like this on a card.
+    pub fn compute(self, compute: Compute) -> Self {
+        Self { compute, ..Self::new(self.layers) }
     }
 
     /// The layers, first to last.
@@ -96,6 +149,12 @@ fn in_turn(layers: &[Layer], images: &Tensor, mode: Mode) -> Result<Tensor> {
 
 impl Network for Sequential {
     fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if mode == Mode::Eval
+            && let Some(logits) = self.held.infer(&self.layers, images, self.compute)?
+        {
+            return Ok(logits);
+        }
         match (mode, self.split(images)) {
             (Mode::Eval, Some((trunk, head))) => in_turn(head, &trunk.infer(images)?, mode),
             _ => in_turn(&self.layers, images, mode),
@@ -119,5 +178,10 @@ impl Network for Sequential {
             pass.backward(&of_features, &mut gradients)?;
         }
         Ok(gradients)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_device(&self, setup: &Setup) -> Result<Option<Box<dyn OnDevice>>> {
+        crate::gpu::held::training(&self.layers, setup, self.compute)
     }
 }

@@ -27,6 +27,11 @@ impl Purpose {
         }
         Self(hash)
     }
+
+    /// The number that stands for it in the counter.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// The name of one stream of random numbers: 2³² blocks of four 32-bit words.

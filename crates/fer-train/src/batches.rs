@@ -1,6 +1,7 @@
 //! Where the images come from.
 
 use candle_core::{D, Device, Tensor};
+use fer_nn::on_device::{Edge, EpochPlan, Samples};
 use fer_rand::{Purpose, Stream};
 
 use crate::{BoxError, Error};
@@ -28,6 +29,26 @@ pub trait Batches {
 
     /// The batches of `epoch`, from 0.
     fn epoch(&self, epoch: u32) -> Epoch<'_>;
+
+    /// The samples as they are stored, where a device may make the same batches of them by itself.
+    fn stored(&self) -> Option<Stored> {
+        None
+    }
+
+    /// What `epoch`, from 0, does with the stored samples; of no account where there are none.
+    fn plan(&self, epoch: u32) -> EpochPlan {
+        let _ = epoch;
+        EpochPlan::default()
+    }
+}
+
+/// Samples that a device may keep.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The samples.
+    pub samples: Samples,
+    /// What lies outside the images that are moved.
+    pub edge: Edge,
 }
 
 /// [`Batches`] of tensors that are in memory already.

@@ -18,7 +18,7 @@ mod tensorboard;
 mod trainer;
 pub mod weights;
 
-pub use batches::{Batch, Batches, Epoch, TensorBatches};
+pub use batches::{Batch, Batches, Epoch, Stored, TensorBatches};
 pub use callback::{BatchLog, Callback, CallbackState, Control, Ended, MonitorMode};
 pub use checkpoint::Checkpoint;
 pub use config::{Algorithm, Generation, LossConfig, OptimizerConfig, TrainConfig};

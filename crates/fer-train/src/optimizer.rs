@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var};
 use candle_nn::VarMap;
+use fer_nn::on_device::{self, Update};
 use num_traits::Float;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -134,6 +135,45 @@ impl Optimizer {
         };
         let (new_in_mean, new_in_square) = (1.0 - beta_1, 1.0 - beta_2);
         Factors { new_in_mean, new_in_square, of_mean, of_gradient, of_square, epsilon }
+    }
+
+    /// Counts a step that a device does, and gives its factors.
+    pub(crate) fn next_update(&mut self) -> Update {
+        let f = self.advance();
+        Update {
+            new_in_mean: f.new_in_mean as f32,
+            new_in_square: f.new_in_square as f32,
+            of_mean: f.of_mean as f32,
+            of_gradient: f.of_gradient as f32,
+            of_square: f.of_square as f32,
+            epsilon: f.epsilon as f32,
+        }
+    }
+
+    /// The moments of the variables that have been updated, for a device that goes on with them.
+    pub(crate) fn moments(&self, weights: &VarMap) -> Result<Vec<on_device::Moments>, Error> {
+        let mut all = Vec::new();
+        for (name, var) in weights::sorted(weights) {
+            if let Some(moments) = self.moments.get(&name) {
+                let (m, v) = moments.tensors()?;
+                all.push(on_device::Moments { variable: var.id(), m, v });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Takes over the moments of a device that updated the variables.
+    pub(crate) fn set_moments(
+        &mut self,
+        moments: &[on_device::Moments],
+        weights: &VarMap,
+    ) -> Result<(), Error> {
+        for (name, var) in weights::sorted(weights) {
+            if let Some(of_var) = moments.iter().find(|moments| moments.variable == var.id()) {
+                self.moments.insert(name, Moments::from_tensors(&of_var.m, &of_var.v, var.device())?);
+            }
+        }
+        Ok(())
     }
 
     /// What the optimiser remembers.

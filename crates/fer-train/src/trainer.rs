@@ -8,9 +8,10 @@ use std::time::Instant;
 use candle_core::{DType, Tensor};
 use candle_nn::VarMap;
 use fer_metrics::{EpochLog, History};
+use fer_nn::on_device::{BatchResult, OnDevice, Setup, Update};
 use fer_nn::{Mode, Network, Step};
 
-use crate::batches::{Batch, Batches};
+use crate::batches::{Batch, Batches, Stored};
 use crate::callback::{BatchLog, Callback, Control, Ended};
 use crate::checkpoint::{Checkpoint, Data, Position};
 use crate::loss::{count_correct, cross_entropy};
@@ -91,11 +92,37 @@ impl Trainer {
             history: History::default(),
             position: Position::default(),
             stopped: false,
+            on_device: self.on_device(network, train, validation)?,
         };
         run.begin()?;
         let ended = run.train()?;
         run.call(|callback, control| callback.on_train_end(control, ended))?;
         Ok(Outcome { history: run.history, ended })
+    }
+
+    /// A training that stays on the device, where the network and the data have one.
+    fn on_device(
+        &self,
+        network: &dyn Network,
+        train: &dyn Batches,
+        validation: Option<&dyn Batches>,
+    ) -> Result<Option<Box<dyn OnDevice>>, Error> {
+        let Some(Stored { samples: train, edge }) = train.stored() else { return Ok(None) };
+        let valid = match validation.map(Batches::stored) {
+            Some(None) => return Ok(None),
+            Some(Some(valid)) => Some(valid.samples),
+            None => None,
+        };
+        let LossConfig { label_smoothing, class_weights } = &self.config.loss;
+        let setup = Setup {
+            train: &train,
+            valid: valid.as_ref(),
+            edge,
+            label_smoothing: *label_smoothing,
+            class_weights: class_weights.as_deref(),
+            seed: self.config.seed,
+        };
+        Ok(network.on_device(&setup)?)
     }
 
     fn interrupted(&self) -> bool {
@@ -115,6 +142,7 @@ struct Run<'a, 'c> {
     history: History,
     position: Position,
     stopped: bool,
+    on_device: Option<Box<dyn OnDevice>>,
 }
 
 impl Run<'_, '_> {
@@ -128,6 +156,9 @@ impl Run<'_, '_> {
                 }
                 weights::restore(self.weights, &checkpoint.weights)?;
                 self.optimizer.restore(&checkpoint.optimizer, self.weights)?;
+                if let Some(device) = &mut self.on_device {
+                    device.set_moments(&self.optimizer.moments(self.weights)?)?;
+                }
                 self.history = checkpoint.history;
                 self.position = checkpoint.position;
                 self.stopped = checkpoint.stopped;
@@ -166,7 +197,11 @@ impl Run<'_, '_> {
             let started = Instant::now();
             let before = self.position.seconds;
             self.train_epoch(started)?;
-            let validation = if self.trainer.interrupted() { None } else { Some(self.validate()?) };
+            let validation = match (self.trainer.interrupted(), self.on_device.is_some()) {
+                (true, _) => None,
+                (false, true) => Some(self.validate_on_device()?),
+                (false, false) => Some(self.validate()?),
+            };
             let Some(validation) = validation.filter(|_| !self.trainer.interrupted()) else {
                 self.save()?;
                 return Ok(self.ended_here());
@@ -182,6 +217,9 @@ impl Run<'_, '_> {
 
     /// Trains on the batches of the epoch that are still to come, until it is interrupted.
     fn train_epoch(&mut self, started: Instant) -> Result<(), Error> {
+        if self.on_device.is_some() {
+            return self.train_epoch_on_device(started);
+        }
         let (train, before) = (self.train, self.position.seconds);
         let steps = train.steps();
         let batches = train.epoch(self.position.epoch).skip(self.position.step as usize);
@@ -205,6 +243,36 @@ impl Run<'_, '_> {
             return Err(Error::NoData { phase: "training", epoch: self.position.epoch + 1 });
         }
         Ok(())
+    }
+
+    /// Trains on all batches of the epoch that are still to come, without looking in between.
+    fn train_epoch_on_device(&mut self, started: Instant) -> Result<(), Error> {
+        let Some(device) = &mut self.on_device else { return Ok(()) };
+        let Position { epoch, step: first, seconds: before, .. } = self.position;
+        let learning_rate = self.optimizer.learning_rate();
+        let steps = self.train.steps();
+        let updates: Vec<Update> = (first as usize..steps).map(|_| self.optimizer.next_update()).collect();
+        let results = device.train(epoch, first as usize, &self.train.plan(epoch), &updates)?;
+        self.optimizer.set_moments(&device.moments()?, self.weights)?;
+        let seconds = started.elapsed().as_secs_f64();
+        for (done, BatchResult { samples, loss, correct }) in results.iter().enumerate() {
+            if !loss.is_finite() {
+                let (loss, epoch, batch) = (loss / *samples as f64, epoch + 1, self.position.step + 1);
+                return Err(Error::NonFiniteLoss { loss, epoch, batch, learning_rate });
+            }
+            self.position.step += 1;
+            self.position.samples += *samples as u64;
+            self.position.loss += loss;
+            self.position.correct += u64::from(*correct);
+            // Each batch its share: the device was not asked in between.
+            self.position.seconds = before + seconds * (done + 1) as f64 / results.len() as f64;
+            let log = self.batch_log(steps);
+            self.callbacks.iter_mut().for_each(|callback| callback.on_batch_end(&log));
+        }
+        match self.position.samples {
+            0 => Err(Error::NoData { phase: "training", epoch: epoch + 1 }),
+            _ => Ok(()),
+        }
     }
 
     fn train_batch(&mut self, batch: Batch) -> Result<(), Error> {
@@ -291,6 +359,16 @@ impl Run<'_, '_> {
             0 => Err(Error::NoData { phase: "validation", epoch }),
             _ => Ok(Some((sum / samples as f64, correct as f64 / samples as f64))),
         }
+    }
+
+    /// As [`validate`](Self::validate), by the device.
+    fn validate_on_device(&mut self) -> Result<Option<(f64, f64)>, Error> {
+        let (Some(device), Some(_)) = (&mut self.on_device, self.validation) else { return Ok(None) };
+        let results = device.validate()?;
+        let samples = results.iter().map(|result| result.samples).sum::<usize>() as f64;
+        let loss = results.iter().map(|result| result.loss).sum::<f64>();
+        let correct = results.iter().map(|result| u64::from(result.correct)).sum::<u64>();
+        Ok(Some((loss / samples, correct as f64 / samples)))
     }
 
     fn end_epoch(&mut self, validation: Option<(f64, f64)>, seconds: f64) -> Result<(), Error> {

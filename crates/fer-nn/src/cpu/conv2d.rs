@@ -8,7 +8,7 @@ use super::winograd::{self, Direction};
 use crate::Activation;
 
 /// The geometry of one convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ConvShape {
     pub batch: usize,
     pub in_channels: usize,
@@ -25,6 +25,15 @@ pub(crate) struct ConvShape {
 }
 
 impl ConvShape {
+    /// Whether as many zeros are needed after each axis as before it.
+    pub(crate) fn is_symmetric(&self) -> bool {
+        let rows = (self.height, self.kernel.0, self.padding.0, self.out_height);
+        let columns = (self.width, self.kernel.1, self.padding.1, self.out_width);
+        [rows, columns].into_iter().all(|(size, kernel, padding, out)| {
+            (size + 2 * padding).checked_sub(kernel).is_some_and(|rest| rest / self.stride + 1 == out)
+        })
+    }
+
     pub(super) fn in_size(&self) -> usize {
         self.in_channels * self.height * self.width
     }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::groups::{GROUP, Lanes, groups};
 use super::vectorized;
 use crate::Activation;
+use crate::dropout::threshold;
 
 /// Values a task works on: small enough for the L1 cache, large enough to be worth a task.
 const CHUNK: usize = 4096;
@@ -154,19 +155,15 @@ const DRAW: usize = 4;
 struct Mask {
     stream: Stream,
     first_block: u32,
-    /// u = word·2⁻³² ≥ rate, decided on the integers.
     threshold: u32,
     scale: f32,
 }
 
 impl Mask {
     fn of(plane: usize, area: usize, rate: f32, stream: Stream) -> Self {
-        Self {
-            stream,
-            first_block: (plane * area.div_ceil(DRAW) * GROUP) as u32,
-            threshold: (f64::from(rate) * 4_294_967_296.0) as u32,
-            scale: 1.0 / (1.0 - rate),
-        }
+        let (threshold, scale) = threshold(rate);
+        let first_block = (plane * area.div_ceil(DRAW) * GROUP) as u32;
+        Self { stream, first_block, threshold, scale }
     }
 
     /// The words of positions `4·draw..4·draw + 4`.

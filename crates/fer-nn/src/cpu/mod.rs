@@ -14,7 +14,7 @@ pub(crate) mod matmul;
 mod moments;
 pub(crate) mod normalize;
 #[cfg(test)]
-mod plain;
+pub(crate) mod plain;
 pub(crate) mod pool;
 #[cfg(test)]
 mod roofline;

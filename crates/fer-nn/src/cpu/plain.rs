@@ -21,7 +21,7 @@ pub fn products(s: &ConvShape, mut each: impl FnMut(usize, usize, usize)) {
                     for x in 0..s.out_width {
                         for i in 0..s.kernel.0 {
                             for j in 0..s.kernel.1 {
-                                let (row, column) = (y + i, x + j);
+                                let (row, column) = (y * s.stride + i, x * s.stride + j);
                                 if row < s.padding.0
                                     || column < s.padding.1
                                     || row - s.padding.0 >= s.height

@@ -16,7 +16,8 @@ use super::conv2d::ConvShape;
 use super::grouped_conv2d::{Kernel, Source, Weight};
 use super::groups::{GROUP, Images, Lanes, Norm, groups, in_lanes};
 use super::normalize::Channel;
-use super::tail::Tail;
+use super::tail;
+use crate::sequential::Tail;
 use crate::{BatchNorm, Conv2d, Dropout, Layer, Step};
 
 pub(crate) use forward::Pass;
@@ -67,23 +68,10 @@ impl Trunk {
         let mut stages: Vec<Stage> = Vec::new();
         let mut taken = 0;
         while let Some(Layer::Conv2d(conv)) = layers.get(taken) {
-            let mut stage = Stage { conv: conv.clone(), norm: None, pool: false, dropout: None };
-            taken += 1;
-            if let Some(Layer::BatchNorm(norm)) = layers.get(taken)
-                && norm.channels() == conv.bias.elem_count()
-            {
-                stage.norm = Some(norm.clone());
-                taken += 1;
-            }
-            if let Some(Layer::MaxPool2d { size: 2, stride: 2 }) = layers.get(taken) {
-                stage.pool = true;
-                taken += 1;
-            }
-            if let Some(Layer::Dropout(dropout)) = layers.get(taken) {
-                stage.dropout = Some(*dropout);
-                taken += 1;
-            }
-            stages.push(stage);
+            let (Tail { norm, pool, dropout }, after) =
+                Tail::of(&layers[taken + 1..], conv.bias.elem_count());
+            taken += 1 + after;
+            stages.push(Stage { conv: conv.clone(), norm, pool, dropout });
         }
         Self { stages, layers: taken, idle: Arc::default() }
     }
@@ -131,9 +119,10 @@ impl Trunk {
 }
 
 impl Stage {
-    fn tail(&self, s: &ConvShape, step: Option<Step>) -> Tail {
+    fn tail(&self, s: &ConvShape, step: Option<Step>) -> tail::Tail {
         let dropout = step.and_then(|step| self.dropout.as_ref()?.mask(step));
-        Tail { channels: s.out_channels, height: s.out_height, width: s.out_width, pool: self.pool, dropout }
+        let (channels, height, width) = (s.out_channels, s.out_height, s.out_width);
+        tail::Tail { channels, height, width, pool: self.pool, dropout }
     }
 
     /// Calls `work` with the weight, which is transformed into one of two memories.

@@ -1,0 +1,173 @@
+//! The arguments of the kernels, field for field as in `kernels/*.cu`.
+
+use super::Address;
+
+/// Arguments that are bytes without gaps that matter, laid out as the kernel's.
+///
+/// # Safety
+/// The type is `repr(C)`, holds numbers and addresses only, and has the layout of the kernel's struct.
+pub(crate) unsafe trait Args: Copy + 'static {}
+
+macro_rules! args {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, Default)]
+            #[repr(C)]
+            pub(crate) struct $name { $(pub $field: $type,)* }
+
+            // SAFETY: repr(C), and field for field the struct of this name in the kernels; the emulator's tests
+            // compare the sizes.
+            unsafe impl Args for $name {}
+        )*
+    };
+}
+
+args! {
+    /// `stage.cu`
+    StageArgs {
+        c: Address,
+        z: Address,
+        da: Address,
+        bias: Address,
+        gamma: Address,
+        beta: Address,
+        running_mean: Address,
+        running_var: Address,
+        moments: Address,
+        norm: Address,
+        slopes: Address,
+        dgamma: Address,
+        dbeta: Address,
+        dbias: Address,
+        state: Address,
+        partial: Address,
+        tickets: Address,
+        momentum: f64,
+        epsilon: f64,
+        correction: f64,
+        batch: u32,
+        height: u32,
+        width: u32,
+        channels: u32,
+        pool: u32,
+        activation: u32,
+        dropout: u32,
+        purpose: u32,
+        threshold: u32,
+        kept: f32,
+    }
+    /// `direct.cu`
+    DirectArgs {
+        images: Address,
+        weight: Address,
+        c: Address,
+        partial: Address,
+        dweight: Address,
+        batch: u32,
+        height: u32,
+        width: u32,
+        channels: u32,
+        out_height: u32,
+        out_width: u32,
+        top: u32,
+        left: u32,
+        blocks: u32,
+        unused: u32,
+    }
+    /// `loss.cu`
+    LossArgs {
+        c: Address,
+        bias: Address,
+        labels: Address,
+        class_weights: Address,
+        dlogits: Address,
+        dbias: Address,
+        losses: Address,
+        correct: Address,
+        state: Address,
+        smoothing: f32,
+        batch: u32,
+        classes: u32,
+        last: u32,
+    }
+    /// `optimizer.cu`
+    OptimizerArgs {
+        weights: Address,
+        m: Address,
+        v: Address,
+        gradients: Address,
+        half_gradients: Address,
+        half_weights: Address,
+        updates: Address,
+        state: Address,
+        tickets: Address,
+        parameters: u32,
+        halves: u32,
+    }
+    /// `batch.cu`
+    BatchArgs {
+        pixels: Address,
+        labels: Address,
+        order: Address,
+        warps: Address,
+        images: Address,
+        batch_labels: Address,
+        state: Address,
+        fill: f32,
+        fill_mode: u32,
+        height: u32,
+        width: u32,
+        stride: u32,
+        unused: u32,
+    }
+    /// `layout.cu`
+    LayoutArgs {
+        planar: Address,
+        last: Address,
+        half: Address,
+        outer: u32,
+        channels: u32,
+        area: u32,
+        unused: u32,
+    }
+    /// `layers.cu`
+    LayerArgs {
+        x: Address,
+        dy: Address,
+        out: Address,
+        count: u32,
+        height: u32,
+        width: u32,
+        out_height: u32,
+        out_width: u32,
+        size: u32,
+        stride: u32,
+        activation: u32,
+    }
+    /// `State` of `stage.cuh`
+    State {
+        seed: u64,
+        epoch: u32,
+        step: u32,
+    }
+    /// `Warp` of `batch.cu`
+    WarpArgs {
+        matrix: [f64; 4],
+        offset: [f64; 2],
+        moves: u32,
+        flips: u32,
+    }
+}
+
+/// The bytes of values.
+pub(crate) fn bytes<T: Copy>(values: &[T]) -> &[u8] {
+    // SAFETY: the values are numbers and arguments of kernels, whose gaps, where they have any, nothing reads.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// The bytes of values, to be overwritten.
+pub(crate) fn bytes_mut<T: Copy>(values: &mut [T]) -> &mut [u8] {
+    // SAFETY: as above; every pattern of bits is a number.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), size_of_val(values)) }
+}
