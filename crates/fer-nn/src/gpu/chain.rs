@@ -128,6 +128,7 @@ impl Chain {
     }
 
     /// Whether every weight is a variable, so that it can be trained.
+    #[cfg(feature = "cuda")]
     pub fn is_trainable(&self) -> bool {
         self.stages.iter().all(|stage| stage.parameters().all(Tensor::is_variable))
     }

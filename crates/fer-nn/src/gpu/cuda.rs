@@ -1,12 +1,11 @@
 //! A CUDA device: memory, kernels and graphs through cudarc, on the stream of a candle device.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::cublas::{self, CudaBlas};
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaGraph, CudaModule, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr,
@@ -32,10 +31,14 @@ const BLAS_WORKSPACE: usize = 32 << 20;
 pub(crate) struct Cuda {
     device: CudaDevice,
     stream: Arc<CudaStream>,
+    /// Where work is recorded: on the device's stream that would take in the work of other threads.
+    recorder: Arc<CudaStream>,
+    is_recording: Cell<bool>,
     module: Arc<CudaModule>,
     functions: RefCell<HashMap<String, CudaFunction>>,
     blas: CudaBlas,
-    _blas_workspace: CudaSlice<u8>,
+    /// Held for cuBLAS, and its place.
+    blas_workspace: (CudaSlice<u8>, Address),
     cudnn: Cudnn,
     compute: Compute,
 }
@@ -54,22 +57,59 @@ impl Cuda {
         let context = stream.context();
         let module = context.load_module(Ptx::from_binary(KERNELS.to_vec())).map_err(of_driver)?;
         let blas = CudaBlas::new(stream.clone()).map_err(Error::wrap)?;
-        let mut workspace = stream.alloc_zeros::<u8>(BLAS_WORKSPACE).map_err(of_driver)?;
-        let (at, _) = address_mut(&mut workspace, &stream);
-        // SAFETY: the workspace lives as long as the handle, in the same struct.
-        unsafe { cublas::sys::cublasSetWorkspace_v2(*blas.handle(), at.0 as *mut c_void, BLAS_WORKSPACE) }
-            .result()
-            .map_err(Error::wrap)?;
-        Ok(Self {
+        let workspace = zeros(&stream, BLAS_WORKSPACE)?;
+        let at = Address(workspace.device_ptr(&stream).0);
+        let cuda = Self {
             cudnn: Cudnn::new(&stream, compute)?,
             device: device.clone(),
             module,
             functions: RefCell::default(),
             blas,
-            _blas_workspace: workspace,
+            blas_workspace: (workspace, at),
             compute,
+            recorder: context.new_stream().map_err(of_driver)?,
+            is_recording: Cell::new(false),
             stream,
-        })
+        };
+        cuda.queue_to_recorder(false)?;
+        Ok(cuda)
+    }
+
+    /// The stream that work is queued to.
+    fn queue(&self) -> &Arc<CudaStream> {
+        if self.is_recording.get() { &self.recorder } else { &self.stream }
+    }
+
+    /// Lets all work, that of the libraries too, go to the recorder or to the device's stream.
+    fn queue_to_recorder(&self, is_recording: bool) -> Result<()> {
+        self.bind()?;
+        self.is_recording.set(is_recording);
+        let stream = self.queue();
+        self.cudnn.queue_to(stream)?;
+        let (blas, (_, workspace)) = (*self.blas.handle(), &self.blas_workspace);
+        // SAFETY: handle and stream are alive; the workspace lives as long as the handle. cuBLAS forgets it with the
+        // stream.
+        unsafe {
+            cublas::result::set_stream(blas, stream.cu_stream().cast()).map_err(Error::wrap)?;
+            let at = workspace.0 as *mut c_void;
+            cublas::sys::cublasSetWorkspace_v2(blas, at, BLAS_WORKSPACE).result().map_err(Error::wrap)
+        }
+    }
+
+    /// What `work` queues to the recorder, as a graph.
+    fn capture(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<CudaGraph> {
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.recorder.begin_capture(mode).map_err(of_driver)?;
+        let outcome = work();
+        // An error that is kept for the next call would keep the recording from its end.
+        let kept = self.recorder.context().check_err().map_err(of_driver);
+        let graph = self.recorder.end_capture(sys::CUgraphInstantiate_flags(0)).map_err(of_driver);
+        outcome.and(kept)?;
+        let Some(graph) = graph? else { bail!("nothing was recorded") };
+        // SAFETY: graph and stream are alive.
+        unsafe { result::graph::upload(graph.cu_graph_exec(), self.stream.cu_stream()) }
+            .map_err(of_driver)?;
+        Ok(graph)
     }
 
     /// Waits for all queued work.
@@ -109,18 +149,13 @@ pub(crate) fn of_driver(error: DriverError) -> Error {
     }
 }
 
-/// The place of a slice, for work on `stream` while the guard lives.
-fn address<'a, T>(slice: &'a impl DevicePtr<T>, stream: &'a CudaStream) -> (Address, impl Drop + 'a) {
-    let (at, guard) = slice.device_ptr(stream);
-    (Address(at), guard)
-}
-
-fn address_mut<'a, T>(
-    slice: &'a mut impl DevicePtrMut<T>,
-    stream: &'a CudaStream,
-) -> (Address, impl Drop + 'a) {
-    let (at, guard) = slice.device_ptr_mut(stream);
-    (Address(at), guard)
+/// Memory of zeros.
+fn zeros(stream: &Arc<CudaStream>, bytes: usize) -> Result<CudaSlice<u8>> {
+    stream.alloc_zeros::<u8>(bytes).map_err(|e| {
+        let (free, total) = stream.context().mem_get_info().unwrap_or_default();
+        let [bytes, free, total] = [bytes, free, total].map(|n| n >> 20);
+        of_driver(e).context(format!("{bytes} MiB more, where {free} of the card's {total} MiB are free"))
+    })
 }
 
 impl Gpu for Cuda {
@@ -129,13 +164,8 @@ impl Gpu for Cuda {
     type Graph = CudaGraph;
 
     fn allocate(&self, bytes: usize) -> Result<(Self::Memory, Address)> {
-        let slice = self.stream.alloc_zeros::<u8>(bytes).map_err(|e| {
-            let (free, total) = self.stream.context().mem_get_info().unwrap_or_default();
-            let [bytes, free, total] = [bytes, free, total].map(|n| n >> 20);
-            of_driver(e).context(format!("{bytes} MiB more, where {free} of the card's {total} MiB are free"))
-        })?;
-        let (at, guard) = address(&slice, &self.stream);
-        drop(guard);
+        let slice = zeros(&self.stream, bytes)?;
+        let at = Address(slice.device_ptr(&self.stream).0);
         Ok((slice, at))
     }
 
@@ -162,15 +192,15 @@ impl Gpu for Cuda {
         };
         let slice = storage.as_cuda_slice::<f32>()?;
         let slice = slice.slice(layout.start_offset()..layout.start_offset() + tensor.elem_count());
-        let (at, _guard) = address(&slice, &self.stream);
-        work(at)
+        let (at, _guard) = slice.device_ptr(&self.stream);
+        work(Address(at))
     }
 
     fn tensor(&self, shape: &[usize], work: &mut dyn FnMut(Address) -> Result<()>) -> Result<Tensor> {
         let mut slice = self.stream.alloc_zeros::<f32>(shape.iter().product()).map_err(of_driver)?;
         {
-            let (at, _guard) = address_mut(&mut slice, &self.stream);
-            work(at)?;
+            let (at, _guard) = slice.device_ptr_mut(&self.stream);
+            work(Address(at))?;
         }
         let storage = CudaStorage::wrap_cuda_slice(slice, self.device.clone());
         Ok(Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false))
@@ -181,7 +211,7 @@ impl Gpu for Cuda {
         let config = LaunchConfig { grid_dim: three(grid), block_dim: three(block), shared_mem_bytes: 0 };
         let function = self.function(kernel)?;
         let param = Param(*args);
-        let mut launch = self.stream.launch_builder(&function);
+        let mut launch = self.queue().launch_builder(&function);
         launch.arg(&param);
         // SAFETY: the kernel takes one struct, of this type and no other; its addresses are of memory that its caller
         // keeps.
@@ -247,22 +277,14 @@ impl Gpu for Cuda {
     }
 
     fn record(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<CudaGraph> {
-        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        self.stream.begin_capture(mode).map_err(of_driver)?;
-        let outcome = work();
-        // Ended in any case: a stream that is being recorded can do nothing else.
-        let graph = self.stream.end_capture(sys::CUgraphInstantiate_flags(0)).map_err(of_driver);
-        outcome?;
-        match graph? {
-            Some(graph) => {
-                graph.upload().map_err(of_driver)?;
-                Ok(graph)
-            }
-            None => bail!("nothing was recorded"),
-        }
+        let graph = self.queue_to_recorder(true).and_then(|()| self.capture(work));
+        self.queue_to_recorder(false)?;
+        graph
     }
 
     fn replay(&self, graph: &CudaGraph) -> Result<()> {
-        graph.launch().map_err(of_driver)
+        self.bind()?;
+        // SAFETY: the graph is alive, and so is all memory that its work has the places of.
+        unsafe { result::graph::launch(graph.cu_graph_exec(), self.stream.cu_stream()) }.map_err(of_driver)
     }
 }

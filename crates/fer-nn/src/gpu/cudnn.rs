@@ -27,7 +27,7 @@ pub(super) struct Cudnn {
     stream: Arc<CudaStream>,
     compute: Compute,
     /// What the algorithms use: that of the convolutions chosen so far, which keep it when it is too small for others.
-    workspace: RefCell<Option<Arc<CudaSlice<u8>>>>,
+    workspace: RefCell<Option<Rc<Workspace>>>,
     chosen: RefCell<HashMap<(ConvShape, Kind, [bool; 2]), Rc<Convolution>>>,
 }
 
@@ -75,7 +75,14 @@ pub(crate) struct Convolution {
     forward: Choice<sys::cudnnConvolutionFwdAlgo_t>,
     input: Option<Choice<sys::cudnnConvolutionBwdDataAlgo_t>>,
     weight: Option<Choice<sys::cudnnConvolutionBwdFilterAlgo_t>>,
-    workspace: Option<Arc<CudaSlice<u8>>>,
+    workspace: Rc<Workspace>,
+}
+
+/// Memory for algorithms.
+struct Workspace {
+    memory: CudaSlice<u8>,
+    /// Its place, asked for once: asking a slice may wait for events, which a recording must not.
+    at: *mut c_void,
 }
 
 /// How an algorithm is called.
@@ -114,16 +121,14 @@ macro_rules! choose {
 impl Cudnn {
     pub fn new(stream: &Arc<CudaStream>, compute: Compute) -> Result<Self> {
         let handle = result::create_handle().map_err(|e| Error::wrap(e).context("cuDNN does not start"))?;
-        let cudnn = Self {
-            handle,
-            stream: stream.clone(),
-            compute,
-            workspace: RefCell::default(),
-            chosen: RefCell::default(),
-        };
+        let stream = stream.clone();
+        Ok(Self { handle, stream, compute, workspace: RefCell::default(), chosen: RefCell::default() })
+    }
+
+    /// Lets all further work go to this stream.
+    pub fn queue_to(&self, stream: &CudaStream) -> Result<()> {
         // SAFETY: handle and stream are alive.
-        unsafe { result::set_stream(handle, stream.cu_stream().cast()) }.map_err(Error::wrap)?;
-        Ok(cudnn)
+        unsafe { result::set_stream(self.handle, stream.cu_stream().cast()) }.map_err(Error::wrap)
     }
 
     /// Whether an algorithm may be taken.
@@ -231,12 +236,16 @@ impl Cudnn {
     }
 
     /// Memory of at least this many bytes, shared by all convolutions for which it is enough.
-    fn workspace(&self, bytes: usize) -> Result<Option<Arc<CudaSlice<u8>>>> {
+    fn workspace(&self, bytes: usize) -> Result<Rc<Workspace>> {
         let mut kept = self.workspace.borrow_mut();
-        if kept.as_ref().map_or(0, |workspace| workspace.len()) < bytes {
-            *kept = Some(Arc::new(self.stream.alloc_zeros::<u8>(bytes).map_err(of_driver)?));
+        if let Some(workspace) = kept.as_ref().filter(|workspace| workspace.memory.len() >= bytes) {
+            return Ok(workspace.clone());
         }
-        Ok(kept.clone())
+        let memory = self.stream.alloc_zeros::<u8>(bytes.max(1)).map_err(of_driver)?;
+        let at = memory.device_ptr(&self.stream).0 as *mut c_void;
+        let workspace = Rc::new(Workspace { memory, at });
+        *kept = Some(workspace.clone());
+        Ok(workspace)
     }
 
     /// Queues a convolution: of the operands in the order of [`Direction`], to `to`.
@@ -252,26 +261,26 @@ impl Cudnn {
         let (one, zero) = ((&raw const one).cast(), (&raw const zero).cast());
         let [a, b] = [a, b].map(|address| address.0 as *const c_void);
         let to = to.0 as *mut c_void;
-        let handle = self.handle;
+        let (handle, at) = (self.handle, of.workspace.at);
         // SAFETY: handle, descriptors and workspace are alive, the workspace is as large as the algorithm asked for, and
         // the caller's addresses are of tensors of the descriptors' shapes.
         let done = match (direction, input, weight) {
             (Direction::Forward, ..) => unsafe {
-                let (at, len) = of.workspace_of(forward);
+                let len = forward.workspace;
                 let (conv, algorithm) = (forward.conv.0, forward.algorithm);
                 result::convolution_forward(
                     handle, one, x.0, a, w.0, b, conv, algorithm, at, len, zero, y.0, to,
                 )
             },
             (Direction::Input, Some(choice), _) => unsafe {
-                let (at, len) = of.workspace_of(choice);
+                let len = choice.workspace;
                 let (conv, algorithm) = (choice.conv.0, choice.algorithm);
                 result::convolution_backward_data(
                     handle, one, w.0, a, y.0, b, conv, algorithm, at, len, zero, x.0, to,
                 )
             },
             (Direction::Weight, _, Some(choice)) => unsafe {
-                let (at, len) = of.workspace_of(choice);
+                let len = choice.workspace;
                 let (conv, algorithm) = (choice.conv.0, choice.algorithm);
                 result::convolution_backward_filter(
                     handle, one, x.0, a, y.0, b, conv, algorithm, at, len, zero, w.0, to,
@@ -280,13 +289,5 @@ impl Cudnn {
             _ => bail!("no algorithm was chosen for this gradient"),
         };
         done.map_err(Error::wrap)
-    }
-}
-
-impl Convolution {
-    /// The place and size of an algorithm's workspace.
-    fn workspace_of<A>(&self, choice: &Choice<A>) -> (*mut c_void, usize) {
-        let at = self.workspace.as_ref().map_or(0, |workspace| workspace.device_ptr(workspace.stream()).0);
-        (at as *mut c_void, choice.workspace)
     }
 }

@@ -112,13 +112,8 @@ pub(crate) fn run<const N: usize>(
     let (device, shape) = (operands[0].0.device().clone(), shape.into());
     let stream = device.cuda_stream();
     let mut result = stream.alloc_zeros::<f32>(shape.elem_count()).map_err(of_driver)?;
-    let places = operands.map(|(storage, layout)| place(op, storage, layout));
-    let mut addresses = [Address::NONE; N];
-    for (address, place) in addresses.iter_mut().zip(places) {
-        *address = place?;
-    }
     let to = Address(result.device_ptr_mut(&stream).0);
-    work(&Layers::new(card(&device)?), addresses, to)?;
+    work(&Layers::new(card(&device)?), places(op, operands)?, to)?;
     Ok((CudaStorage::wrap_cuda_slice(result, device), shape))
 }
 
@@ -129,24 +124,23 @@ pub(crate) fn run_to_host<const N: usize>(
     work: impl FnOnce(&Layers<Cuda>, [Address; N]) -> Result<[Vec<f64>; 2]>,
 ) -> Result<(CudaStorage, Shape)> {
     let device = operands[0].0.device().clone();
-    let mut addresses = [Address::NONE; N];
-    for (address, (storage, layout)) in addresses.iter_mut().zip(operands) {
-        *address = place(op, storage, layout)?;
-    }
-    let [first, second] = work(&Layers::new(card(&device)?), addresses)?;
+    let [first, second] = work(&Layers::new(card(&device)?), places(op, operands)?)?;
     let shape = (2, first.len()).into();
     let result = device.clone_htod(&[first, second].concat())?;
     Ok((CudaStorage::wrap_cuda_slice(result, device), shape))
 }
 
-/// The place of a contiguous f32 tensor's values. All work is on the device's one stream, so that nothing has to wait.
-fn place(op: &str, storage: &CudaStorage, layout: &Layout) -> Result<Address> {
-    let Some((start, _)) = layout.contiguous_offsets() else {
-        bail!("{op} works on contiguous tensors, got {layout:?}")
-    };
-    let slice = storage.as_cuda_slice::<f32>()?;
-    let (at, _) = slice.device_ptr(slice.stream());
-    Ok(Address(at).after::<f32>(start))
+/// The places of contiguous f32 tensors' values. All work is on the device's one stream, so that nothing has to wait.
+fn places<const N: usize>(op: &str, operands: [Operand; N]) -> Result<[Address; N]> {
+    let mut places = [Address::NONE; N];
+    for (place, (storage, layout)) in places.iter_mut().zip(operands) {
+        let Some((start, _)) = layout.contiguous_offsets() else {
+            bail!("{op} works on contiguous tensors, got {layout:?}")
+        };
+        let slice = storage.as_cuda_slice::<f32>()?;
+        *place = Address(slice.device_ptr(slice.stream()).0).after::<f32>(start);
+    }
+    Ok(places)
 }
 
 /// The values of a contiguous f32 tensor, on the host.

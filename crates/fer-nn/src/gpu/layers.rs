@@ -18,6 +18,9 @@ use crate::cpu::normalize::Channel;
 use crate::cpu::pool::Windows;
 use crate::dropout::threshold;
 
+/// Bytes of four channels, which are read as one.
+const VECTOR: u64 = 16;
+
 /// The memory of one layer's call.
 pub(crate) struct Layers<G: Gpu> {
     memory: Memory<G>,
@@ -48,9 +51,9 @@ impl<G: Gpu> Layers<G> {
         LayoutArgs { planar, last, outer, channels, area, ..Default::default() }
     }
 
-    /// A copy with the channels last; the tensor itself where that is the same.
+    /// A copy with the channels last; the tensor itself where that is the same and vectors of channels can be read.
     fn last(&self, planar: Address, planes: Planes) -> Result<Address> {
-        if planes[1] == 1 || planes[2] == 1 {
+        if (planes[1] == 1 || planes[2] == 1) && planar.0.is_multiple_of(VECTOR) {
             return Ok(planar);
         }
         let last = self.memory.zeros::<f32>(len(planes))?;
