@@ -219,8 +219,8 @@ fn mistakes_are_told_by_status_and_message() {
     let out = folder.path().join("run");
     let (_, stderr, code) = run(example("train_dcnn").args(["--epoch", "3"]));
     assert_eq!(code, Some(2), "{stderr}");
-    let (_, stderr, code) = run(example("train_dcnn").args(["--device", "cuda:0", "--out"]).arg(&out));
-    assert_eq!((code, stderr.contains("no CUDA kernels yet")), (Some(1), true), "{stderr}");
+    let (_, stderr, code) = run(example("train_dcnn").args(["--device", "cuda:99", "--out"]).arg(&out));
+    assert_eq!((code, stderr.contains("error: cuda:99: ")), (Some(1), true), "{stderr}");
     let (_, stderr, code) = run(example("train_dcnn").args(["--data", "missing.csv", "--out"]).arg(&out));
     assert_eq!((code, stderr.contains("missing.csv")), (Some(1), true), "{stderr}");
     let settings = folder.path().join("settings.toml");

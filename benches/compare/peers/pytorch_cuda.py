@@ -120,9 +120,10 @@ def inference(form, options):
 
     step = warmed(infer, batches[1], form, options)
     difference = (step(*batches[0])[:64].float() - expected).abs().max().item()
+    spread = (expected.amax(0) - expected.amin(0)).max().item()
     # Not a number is not at most anything.
-    if not difference <= 0.02:
-        raise RuntimeError(f"probabilities differ from those of the modules in f32 by {difference}")
+    if not difference <= 0.2 * spread:
+        raise RuntimeError(f"probabilities, {spread} apart, differ from those of the modules in f32 by {difference}")
     return {**timed(step, batches, options), "difference": difference}
 
 

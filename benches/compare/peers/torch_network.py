@@ -16,7 +16,14 @@ def network():
             channels = filters
         layers += [nn.MaxPool2d(2), nn.Dropout(dropout)]
     layers += [nn.Flatten(), nn.Linear(9216, 128), nn.ELU(), nn.BatchNorm1d(128, eps=1e-3, momentum=0.01)]
-    return nn.Sequential(*layers, nn.Dropout(0.6), nn.Linear(128, 3))
+    net = nn.Sequential(*layers, nn.Dropout(0.6), nn.Linear(128, 3))
+    # he_normal, but for the truncation, and the last layer glorot_uniform.
+    for layer in net:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    nn.init.xavier_uniform_(net[-1].weight)
+    return net
 
 
 def parameters(net):

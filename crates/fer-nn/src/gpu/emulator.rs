@@ -1,6 +1,6 @@
 //! A card in software: the kernels compiled by a C++ compiler, convolutions and products by their definitions.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::path::Path;
 use std::process::Command;
@@ -25,8 +25,6 @@ static KERNELS: OnceLock<Option<Mutex<libloading::Library>>> = OnceLock::new();
 #[derive(Clone)]
 pub(crate) struct Emulator {
     recording: Rc<RefCell<Option<Vec<Work>>>>,
-    /// Launches so far, for tests that count them.
-    pub launches: Rc<Cell<usize>>,
 }
 
 type Work = Rc<dyn Fn(&Emulator) -> Result<()>>;
@@ -35,7 +33,7 @@ impl Emulator {
     /// A card; `None`, which is said, where there is no C++ compiler.
     pub fn new() -> Option<Self> {
         let kernels = KERNELS.get_or_init(|| compile().map(Mutex::new));
-        kernels.is_some().then(|| Self { recording: Rc::default(), launches: Rc::default() })
+        kernels.is_some().then(|| Self { recording: Rc::default() })
     }
 
     fn queue(&self, work: impl Fn(&Self) -> Result<()> + 'static) -> Result<()> {
@@ -144,8 +142,7 @@ impl Gpu for Emulator {
     fn launch<A: Args>(&self, kernel: &str, grid: [usize; 2], block: [usize; 2], args: &A) -> Result<()> {
         assert!(block[0] * block[1] <= 256 && grid[0] > 0 && grid[1] > 0, "{kernel} {grid:?} {block:?}");
         let (kernel, args) = (CString::new(kernel).unwrap(), *args);
-        self.queue(move |emulator| {
-            emulator.launches.set(emulator.launches.get() + 1);
+        self.queue(move |_| {
             let three = |of: [usize; 2]| [of[0] as c_uint, of[1] as c_uint, 1];
             let Some(Some(library)) = KERNELS.get() else { bail!("no kernels") };
             let library = library.lock().unwrap_or_else(|e| e.into_inner());

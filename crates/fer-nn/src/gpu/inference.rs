@@ -10,7 +10,7 @@ use super::pass::{Phase, Program};
 use super::{Address, Gpu};
 use crate::Precision;
 use crate::gpu::args::LayoutArgs;
-use crate::gpu::parameters::THREADS;
+use crate::gpu::spread::THREADS;
 
 /// A chain that answers.
 pub(crate) struct Inference<G: Gpu> {

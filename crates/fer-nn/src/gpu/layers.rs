@@ -8,8 +8,8 @@ use fer_rand::Stream;
 
 use super::args::{LayerArgs, LayoutArgs, StageArgs, State};
 use super::memory::Memory;
-use super::parameters::THREADS;
-use super::pass::{BLOCKS, Spread, TILES, number};
+use super::pass::{TILES, number};
+use super::spread::{BLOCKS, Spread, THREADS};
 use super::{Address, Direction, Gpu, Kind, Product};
 use crate::Activation;
 use crate::cpu::conv2d::ConvShape;

@@ -7,6 +7,7 @@
 //! Tensors of the card lie channels last, `(batch, height, width, channels)`.
 
 pub(crate) mod args;
+mod backward;
 mod chain;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
@@ -21,6 +22,7 @@ mod layers;
 mod memory;
 mod parameters;
 mod pass;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod training;

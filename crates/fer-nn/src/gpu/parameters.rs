@@ -5,12 +5,11 @@ use candle_core::{Result, Tensor, Var};
 use super::args::LayoutArgs;
 use super::chain::{Chain, Geometry};
 use super::memory::Memory;
+use super::spread::THREADS;
 use super::{Address, Gpu, Half, Kind};
 
 /// Values between the beginnings of two parameters: whatever reads them wants to begin at whole lines of memory.
 const LINE: usize = 64;
-/// Threads of a block where each works on a value of its own.
-pub(super) const THREADS: usize = 256;
 
 /// A tensor on the card.
 #[derive(Clone, Debug)]

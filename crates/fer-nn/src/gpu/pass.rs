@@ -1,4 +1,4 @@
-//! The launches of a pass through a chain, forward and backward.
+//! A chain with its memory on a card, and the launches of its forward pass.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,14 +8,13 @@ use candle_core::{Result, bail};
 use super::args::{DirectArgs, LayoutArgs, StageArgs};
 use super::chain::{Chain, Geometry};
 use super::memory::Memory;
-use super::parameters::{Parameters, THREADS};
+use super::parameters::Parameters;
+use super::spread::{BLOCKS, Spread, THREADS};
 use super::{Address, Direction, Gpu, Half, Kind, Product};
 use crate::batch_norm::BatchNormConfig;
 use crate::cpu::conv2d::ConvShape;
 use crate::{Activation, Precision};
 
-/// The most blocks whose sums are joined at the end of a kernel.
-pub(super) const BLOCKS: usize = 512;
 /// Rows that a thread adds up before another is started for the rest.
 const ROWS_A_THREAD: usize = 8;
 /// The most tiles of channels: those of 65,536 channels one by one.
@@ -43,8 +42,8 @@ pub(super) struct Program<G: Gpu> {
     /// Of the images, where the first stage reads them in another form.
     input: Address,
     stages: Vec<Buffers>,
-    gradients: Address,
-    half_gradients: Address,
+    pub gradients: Address,
+    pub half_gradients: Address,
     /// The gradient of a stage's output, and that of its convolution's result.
     pub dz: Address,
     pub da: Address,
@@ -66,38 +65,9 @@ struct Buffers {
 }
 
 /// What depends on the number of images in a batch.
-struct Plan<G: Gpu> {
-    geometry: Vec<Geometry>,
-    convolutions: Vec<Option<G::Convolution>>,
-}
-
-/// How the channels of a stage are spread over threads.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spread {
-    /// Channels of a thread.
-    pub vector: usize,
-    /// Threads along the channels and along the rows.
-    pub block: [usize; 2],
-    tiles: usize,
-}
-
-impl Spread {
-    pub fn of(channels: usize, vector: usize) -> Self {
-        let vector = if channels.is_multiple_of(vector) { vector } else { 1 };
-        let vectors = channels / vector;
-        let lanes = vectors.next_power_of_two().min(32);
-        Self { vector, block: [lanes, THREADS / lanes], tiles: vectors.div_ceil(lanes) }
-    }
-
-    /// Blocks for `items` rows, each thread taking one.
-    pub fn grid(&self, items: usize) -> [usize; 2] {
-        [items.div_ceil(self.block[1]), self.tiles]
-    }
-
-    /// Blocks for `items` rows, of which each thread adds up some.
-    pub fn sums(&self, items: usize, each: usize) -> [usize; 2] {
-        [items.div_ceil(self.block[1] * each).clamp(1, BLOCKS), self.tiles]
-    }
+pub(super) struct Plan<G: Gpu> {
+    pub geometry: Vec<Geometry>,
+    pub convolutions: Vec<Option<G::Convolution>>,
 }
 
 impl<G: Gpu> Program<G> {
@@ -165,7 +135,7 @@ impl<G: Gpu> Program<G> {
         }))
     }
 
-    fn gpu(&self) -> &G {
+    pub(super) fn gpu(&self) -> &G {
         &self.memory.gpu
     }
 
@@ -190,7 +160,7 @@ impl<G: Gpu> Program<G> {
         Ok(())
     }
 
-    fn plan(&self, batch: usize) -> Result<&Plan<G>> {
+    pub(super) fn plan(&self, batch: usize) -> Result<&Plan<G>> {
         match self.plans.get(&batch) {
             Some(plan) => Ok(plan),
             None => bail!("batches of {batch} images were not prepared"),
@@ -213,12 +183,8 @@ impl<G: Gpu> Program<G> {
         [self.parameters.values, self.gradients].map(|values| values.after::<f32>(at))
     }
 
-    pub fn gradients(&self) -> [Address; 2] {
-        [self.gradients, self.half_gradients]
-    }
-
     /// What stage `i` reads.
-    fn source(&self, plan: &Plan<G>, i: usize) -> Address {
+    pub(super) fn source(&self, plan: &Plan<G>, i: usize) -> Address {
         match i.checked_sub(1) {
             Some(before) => self.stages[before].z,
             None if self.reads_images(&plan.geometry[0]) => self.images,
@@ -314,81 +280,8 @@ impl<G: Gpu> Program<G> {
         }
     }
 
-    /// Queues the backward pass from the gradient of the logits, which is in `da`.
-    pub fn backward(&self, batch: usize) -> Result<()> {
-        let plan = self.plan(batch)?;
-        let last = plan.geometry.len() - 1;
-        for (i, g) in plan.geometry.iter().enumerate().rev() {
-            if i < last {
-                let args = StageArgs { z: self.dz, da: self.da, ..self.stage_args(i, g, Phase::Train) };
-                if self.chain.stages[i].norm.is_some() {
-                    self.tail("tail_sums", g, &args, |spread, items| spread.sums(items, 2))?;
-                }
-                self.tail("tail_backward", g, &args, |spread, items| spread.sums(items, 2))?;
-            }
-            self.convolve_back(plan, i)?;
-        }
-        Ok(())
-    }
-
-    /// From the gradient of a stage's convolution: those of its weight and of what it read.
-    fn convolve_back(&self, plan: &Plan<G>, i: usize) -> Result<()> {
-        let (g, x) = (&plan.geometry[i], self.source(plan, i));
-        let at = self.parameters.places[i].weight;
-        if g.direct {
-            let spread = Spread::of(g.shape.out_channels, 2);
-            let (kernel, kind) = (g.shape.kernel.0, g.kind.name());
-            let grid = spread.sums(g.shape.batch * g.shape.out_height, 1);
-            let args = self.direct_args(g, self.da, grid[0]);
-            let name = format!("direct_gradient_{kind}_{kernel}_{}", spread.vector);
-            self.gpu().launch(&name, grid, spread.block, &args)?;
-            let values = g.shape.out_channels * kernel * kernel;
-            return self.gpu().launch(
-                &format!("direct_sum_{kernel}"),
-                [values.div_ceil(64), 1],
-                [64, 1],
-                &args,
-            );
-        }
-        let (weight, da) = (self.weight(i, g), self.da);
-        match &plan.convolutions[i] {
-            Some(conv) => {
-                let dweight = match g.kind {
-                    Kind::Bf16 => self.half_gradients.after::<Half>(at),
-                    Kind::F32 => self.gradients.after::<f32>(at),
-                };
-                self.gpu().convolve(conv, Direction::Weight, [x, da], dweight)?;
-                if i > 0 {
-                    self.gpu().convolve(conv, Direction::Input, [weight, da], self.dz)?;
-                }
-            }
-            None => {
-                let (batch, outputs, inputs) = dense_sizes(g);
-                let dweight = self.gradients.after::<f32>(at);
-                let plain = Product {
-                    a: da,
-                    b: x,
-                    c: dweight,
-                    a_transposed: true,
-                    b_transposed: false,
-                    rows: outputs,
-                    columns: inputs,
-                    inner: batch,
-                };
-                self.gpu().multiply(plain)?;
-                if i > 0 {
-                    let (rows, columns, inner) = (batch, inputs, outputs);
-                    let to_input =
-                        Product { b: weight, c: self.dz, a_transposed: false, rows, columns, inner, ..plain };
-                    self.gpu().multiply(to_input)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// The weight as the stage's convolution reads it.
-    fn weight(&self, i: usize, g: &Geometry) -> Address {
+    pub(super) fn weight(&self, i: usize, g: &Geometry) -> Address {
         let at = self.parameters.places[i].weight;
         match g.kind {
             Kind::Bf16 if !g.direct => self.parameters.half_values.after::<Half>(at),
@@ -397,7 +290,7 @@ impl<G: Gpu> Program<G> {
     }
 
     /// Queues a kernel over the output positions of a stage, four at a time.
-    fn tail(
+    pub(super) fn tail(
         &self,
         name: &str,
         g: &Geometry,
@@ -411,7 +304,7 @@ impl<G: Gpu> Program<G> {
         self.gpu().launch(&name, grid(&spread, items), spread.block, args)
     }
 
-    fn direct_args(&self, g: &Geometry, c: Address, blocks: usize) -> DirectArgs {
+    pub(super) fn direct_args(&self, g: &Geometry, c: Address, blocks: usize) -> DirectArgs {
         let s = &g.shape;
         let at = self.parameters.places[0].weight;
         DirectArgs {
@@ -433,7 +326,7 @@ impl<G: Gpu> Program<G> {
         }
     }
 
-    fn stage_args(&self, i: usize, g: &Geometry, phase: Phase) -> StageArgs {
+    pub(super) fn stage_args(&self, i: usize, g: &Geometry, phase: Phase) -> StageArgs {
         let (stage, buffers, places) = (&self.chain.stages[i], &self.stages[i], &self.parameters.places[i]);
         let value = |at: usize| self.parameters.values.after::<f32>(at);
         let gradient = |at: usize| self.gradients.after::<f32>(at);
@@ -484,7 +377,7 @@ impl<G: Gpu> Program<G> {
 }
 
 /// `(batch, outputs, inputs)` of a dense layer.
-fn dense_sizes(g: &Geometry) -> (usize, usize, usize) {
+pub(super) fn dense_sizes(g: &Geometry) -> (usize, usize, usize) {
     let (outputs, channels, positions) = g.weight_layout();
     (g.shape.batch, outputs, channels * positions)
 }

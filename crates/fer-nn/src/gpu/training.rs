@@ -8,8 +8,8 @@ use candle_core::{Result, Tensor, bail};
 use super::args::{BatchArgs, LossArgs, OptimizerArgs, State, WarpArgs};
 use super::chain::Chain;
 use super::memory::Memory;
-use super::parameters::THREADS;
 use super::pass::{Phase, Program};
+use super::spread::THREADS;
 use super::{Address, Gpu};
 use crate::Compute;
 use crate::on_device::{BatchResult, Edge, EpochPlan, Moments, OnDevice, Samples, Setup, Update, Warp};
@@ -190,13 +190,12 @@ impl<G: Gpu> Training<G> {
 
     fn queue_optimizer(&self) -> Result<()> {
         let (program, parameters) = (&self.program, &self.program.parameters);
-        let [gradients, half_gradients] = program.gradients();
         let args = OptimizerArgs {
             weights: parameters.values,
             m: self.moments[0],
             v: self.moments[1],
-            gradients,
-            half_gradients,
+            gradients: program.gradients,
+            half_gradients: program.half_gradients,
             half_weights: parameters.half_values,
             updates: self.updates,
             state: program.state,

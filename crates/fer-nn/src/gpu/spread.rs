@@ -1,0 +1,35 @@
+//! How a kernel's work is spread over blocks and threads.
+
+/// Threads of a block.
+pub(super) const THREADS: usize = 256;
+/// The most blocks whose sums are joined at the end of a kernel.
+pub(super) const BLOCKS: usize = 512;
+
+/// How the channels of a stage are spread over threads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spread {
+    /// Channels of a thread.
+    pub vector: usize,
+    /// Threads along the channels and along the rows.
+    pub block: [usize; 2],
+    tiles: usize,
+}
+
+impl Spread {
+    pub fn of(channels: usize, vector: usize) -> Self {
+        let vector = if channels.is_multiple_of(vector) { vector } else { 1 };
+        let vectors = channels / vector;
+        let lanes = vectors.next_power_of_two().min(32);
+        Self { vector, block: [lanes, THREADS / lanes], tiles: vectors.div_ceil(lanes) }
+    }
+
+    /// Blocks for `items` rows, each thread taking one.
+    pub fn grid(&self, items: usize) -> [usize; 2] {
+        [items.div_ceil(self.block[1]), self.tiles]
+    }
+
+    /// Blocks for `items` rows, of which each thread adds up some.
+    pub fn sums(&self, items: usize, each: usize) -> [usize; 2] {
+        [items.div_ceil(self.block[1] * each).clamp(1, BLOCKS), self.tiles]
+    }
+}
