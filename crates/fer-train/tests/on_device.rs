@@ -187,7 +187,7 @@ impl Callback for Logs {
     }
 
     fn on_batch_end(&mut self, log: &BatchLog) {
-        self.0.push(BatchLog { seconds: 0.0, ..log.clone() });
+        self.0.push(BatchLog { seconds: 0.0, ..*log });
     }
 }
 

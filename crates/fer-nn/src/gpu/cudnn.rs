@@ -28,8 +28,11 @@ pub(super) struct Cudnn {
     compute: Compute,
     /// What the algorithms use: that of the convolutions chosen so far, which keep it when it is too small for others.
     workspace: RefCell<Option<Rc<Workspace>>>,
-    chosen: RefCell<HashMap<(ConvShape, Kind, [bool; 2]), Rc<Convolution>>>,
+    chosen: RefCell<HashMap<Wanted, Rc<Convolution>>>,
 }
+
+/// A convolution, of values of a kind, and which gradients of it: the input's, the weight's.
+type Wanted = (ConvShape, Kind, [bool; 2]);
 
 impl Drop for Cudnn {
     fn drop(&mut self) {

@@ -1,5 +1,7 @@
 //! Networks on the emulated card against the same on the CPU, whose layers are checked against f64 one by one.
 
+#![allow(clippy::arc_with_non_send_sync, reason = "an emulated card stays with its thread")]
+
 mod batches;
 mod layers;
 mod training;
