@@ -292,6 +292,7 @@ fn step_times(
         train: &samples,
         valid: None,
         edge: Edge::Nearest,
+        tones: None,
         label_smoothing: 0.0,
         class_weights: None,
         seed: 42,
@@ -299,7 +300,7 @@ fn step_times(
     let training: Option<Box<dyn OnDevice>> = net.on_device(&setup)?;
     let mut training = training.ok_or("the network does not train on the device")?;
     let warp = Warp { map: Some(([0.97, -0.1, 0.1, 0.97], [3.0, -1.5])), ..Default::default() };
-    let plan = EpochPlan { order: (0..count as u32).collect(), warps: vec![warp; count] };
+    let plan = EpochPlan { order: (0..count as u32).collect(), warps: vec![warp; count], tones: Vec::new() };
     let update = Update {
         new_in_mean: 0.1,
         new_in_square: 0.001,

@@ -61,6 +61,8 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         let settings = Settings::of(args)?;
         (RunFolder::new(&args.out, args.overwrite)?, settings, None)
     };
+    settings.compute.check(&device)?;
+    eprintln!("device: {}", fer::nn::device_name(&device));
 
     let faces = data::read(&settings)?;
     let source = faces.chosen.source().clone();
@@ -78,8 +80,6 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         result: None,
         settings,
     };
-    record.settings.compute.check(&device)?;
-    eprintln!("device: {}", record.device);
     if !args.resume {
         folder.clear()?;
     }

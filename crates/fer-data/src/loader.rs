@@ -117,6 +117,11 @@ impl Loader {
         &self.data
     }
 
+    /// Whether a function is applied to each image.
+    pub fn is_mapped(&self) -> bool {
+        self.map.is_some()
+    }
+
     /// How batches are made.
     pub fn config(&self) -> &LoaderConfig {
         &self.config

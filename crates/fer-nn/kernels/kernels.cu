@@ -6,3 +6,4 @@
 #include "loss.cu"
 #include "optimizer.cu"
 #include "stage.cu"
+#include "tone.cu"

@@ -6,7 +6,7 @@
 use candle_core::{Result, Tensor, TensorId};
 
 #[cfg(any(feature = "cuda", test))]
-use crate::gpu::args::WarpArgs;
+use crate::gpu::args::{ToneArgs, WarpArgs};
 
 /// Grey images and their labels, as they are stored.
 #[derive(Clone, Debug)]
@@ -78,6 +78,31 @@ impl Warp {
     }
 }
 
+/// What is done to the values of one image, 0 to 1, after it was moved: Keras' channel shift, then its brightness.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tone {
+    /// Added to every pixel, within the image's own least and greatest.
+    pub shift: f32,
+    /// A factor, 0 or more, by way of bytes; see [`Stretch`].
+    pub brightness: Option<f32>,
+}
+
+#[cfg(any(feature = "cuda", test))]
+impl Tone {
+    pub(crate) fn args(&self) -> ToneArgs {
+        ToneArgs { shift: self.shift, brightness: self.brightness.unwrap_or(-1.0) }
+    }
+}
+
+/// Which images brightness stretches to 0 to 255 before it makes bytes of their pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stretch {
+    /// All; their pixels are 0 to 255 from then on: keras-preprocessing.
+    Always,
+    /// Those with a pixel outside 0 to 255, which return to their range; of others the fraction is lost: Keras 3.
+    OutsideBytes,
+}
+
 /// What lies outside an image, as in `scipy.ndimage.affine_transform`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Edge {
@@ -114,6 +139,8 @@ pub struct Setup<'a> {
     pub valid: Option<&'a Samples>,
     /// What lies outside the images that are moved.
     pub edge: Edge,
+    /// Given, an epoch has a [`Tone`] for every image, and brightness is made like this.
+    pub tones: Option<Stretch>,
     /// The part of the target that is spread over all classes, 0 to 1.
     pub label_smoothing: f64,
     /// A factor for the training loss of each class' samples.
@@ -127,8 +154,10 @@ pub struct Setup<'a> {
 pub struct EpochPlan {
     /// Every sample once, in the order of the epoch.
     pub order: Vec<u32>,
-    /// What is done to each of them, in the same order.
+    /// How each of them is moved, in the same order.
     pub warps: Vec<Warp>,
+    /// What is done to the values of each, where [`Setup::tones`] says that something is.
+    pub tones: Vec<Tone>,
 }
 
 /// The factors of one step of an optimiser, for all parameters:

@@ -1,7 +1,7 @@
 //! Where the images come from.
 
 use candle_core::{D, Device, Tensor};
-use fer_nn::on_device::{Edge, EpochPlan, Samples};
+use fer_nn::on_device::{Edge, EpochPlan, Samples, Stretch};
 use fer_rand::{Purpose, Stream};
 
 use crate::{BoxError, Error};
@@ -49,6 +49,8 @@ pub struct Stored {
     pub samples: Samples,
     /// What lies outside the images that are moved.
     pub edge: Edge,
+    /// Where images' values are changed, how brightness is made.
+    pub tones: Option<Stretch>,
 }
 
 /// [`Batches`] of tensors that are in memory already.

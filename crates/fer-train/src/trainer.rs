@@ -107,7 +107,7 @@ impl Trainer {
         train: &dyn Batches,
         validation: Option<&dyn Batches>,
     ) -> Result<Option<Box<dyn OnDevice>>, Error> {
-        let Some(Stored { samples: train, edge }) = train.stored() else { return Ok(None) };
+        let Some(Stored { samples: train, edge, tones }) = train.stored() else { return Ok(None) };
         let valid = match validation.map(Batches::stored) {
             Some(None) => return Ok(None),
             Some(Some(valid)) => Some(valid.samples),
@@ -118,6 +118,7 @@ impl Trainer {
             train: &train,
             valid: valid.as_ref(),
             edge,
+            tones,
             label_smoothing: *label_smoothing,
             class_weights: class_weights.as_deref(),
             seed: self.config.seed,

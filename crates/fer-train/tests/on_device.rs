@@ -170,11 +170,15 @@ impl Batches for Faces {
     }
 
     fn stored(&self) -> Option<Stored> {
-        Some(Stored { samples: self.0.clone(), edge: Default::default() })
+        Some(Stored { samples: self.0.clone(), edge: Default::default(), tones: None })
     }
 
     fn plan(&self, epoch: u32) -> EpochPlan {
-        EpochPlan { order: self.order(epoch), warps: vec![Default::default(); self.samples()] }
+        EpochPlan {
+            order: self.order(epoch),
+            warps: vec![Default::default(); self.samples()],
+            tones: Vec::new(),
+        }
     }
 }
 

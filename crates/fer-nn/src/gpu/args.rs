@@ -121,6 +121,16 @@ args! {
         stride: u32,
         unused: u32,
     }
+    /// `tone.cu`
+    BatchToneArgs {
+        images: Address,
+        tones: Address,
+        state: Address,
+        area: u32,
+        stride: u32,
+        stretch: u32,
+        unused: u32,
+    }
     /// `layout.cu`
     LayoutArgs {
         planar: Address,
@@ -157,6 +167,11 @@ args! {
         offset: [f64; 2],
         moves: u32,
         flips: u32,
+    }
+    /// `Tone` of `tone.cu`
+    ToneArgs {
+        shift: f32,
+        brightness: f32,
     }
 }
 

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::args::{BatchArgs, LossArgs, OptimizerArgs, State, WarpArgs};
+use super::args::{BatchArgs, BatchToneArgs, LossArgs, OptimizerArgs, State, ToneArgs, WarpArgs};
 use super::chain::Chain;
 use super::memory::Memory;
 use super::pass::{Phase, Program};
 use super::spread::THREADS;
 use super::{Address, Gpu};
 use crate::Compute;
-use crate::on_device::{BatchResult, Edge, EpochPlan, Moments, OnDevice, Samples, Setup, Update, Warp};
+use crate::on_device::{
+    BatchResult, Edge, EpochPlan, Moments, OnDevice, Samples, Setup, Stretch, Tone, Update, Warp,
+};
 
 /// A training on a card. See [`OnDevice`].
 pub(crate) struct Training<G: Gpu> {
@@ -20,6 +22,8 @@ pub(crate) struct Training<G: Gpu> {
     train: Set,
     valid: Option<Set>,
     edge: Edge,
+    /// How images' values are changed, and by what.
+    tones: Option<(Stretch, Address)>,
     smoothing: f32,
     class_weights: Address,
     seed: u64,
@@ -66,7 +70,7 @@ impl Set {
 impl<G: Gpu> Training<G> {
     /// A training of the chain; `None` when the card's convolutions cannot have its shapes.
     pub fn new(chain: Chain, gpu: Arc<G>, setup: &Setup, compute: Compute) -> Result<Option<Self>> {
-        let &Setup { train, valid, edge, label_smoothing, class_weights, seed } = setup;
+        let &Setup { train, valid, edge, tones, label_smoothing, class_weights, seed } = setup;
         let sets = [Some(train), valid];
         for samples in sets.into_iter().flatten() {
             samples.check(chain.classes())?;
@@ -94,6 +98,10 @@ impl<G: Gpu> Training<G> {
             train: Set::new(train, memory, true)?,
             valid: valid.map(|valid| Set::new(valid, memory, false)).transpose()?,
             edge,
+            tones: match tones {
+                Some(stretch) => Some((stretch, memory.zeros::<ToneArgs>(train.labels.len())?)),
+                None => None,
+            },
             smoothing: label_smoothing as f32,
             class_weights: memory.holding(&weights)?,
             seed,
@@ -185,7 +193,18 @@ impl<G: Gpu> Training<G> {
             unused: 0,
         };
         let grid = [(height * width).div_ceil(THREADS), batch];
-        self.gpu().launch("batch_u8", grid, [THREADS, 1], &args)
+        self.gpu().launch("batch_u8", grid, [THREADS, 1], &args)?;
+        let (Phase::Train, Some((stretch, tones))) = (phase, self.tones) else { return Ok(()) };
+        let args = BatchToneArgs {
+            images: args.images,
+            tones,
+            state: args.state,
+            area: args.height * args.width,
+            stride: args.stride,
+            stretch: stretch as u32,
+            unused: 0,
+        };
+        self.gpu().launch("tone_f32", [batch, 1], [THREADS, 1], &args)
     }
 
     fn queue_optimizer(&self) -> Result<()> {
@@ -232,8 +251,9 @@ impl<G: Gpu> OnDevice for Training<G> {
         updates: &[Update],
     ) -> Result<Vec<BatchResult>> {
         let (samples, steps) = (self.train.samples.labels.len(), self.train.samples.steps());
-        let is_planned = |len: usize| len == samples;
-        if !is_planned(plan.order.len()) || !is_planned(plan.warps.len()) || first + updates.len() != steps {
+        let planned = [samples, samples, if self.tones.is_some() { samples } else { 0 }];
+        let lens = [plan.order.len(), plan.warps.len(), plan.tones.len()];
+        if lens != planned || first + updates.len() != steps {
             bail!("the plan of epoch {} is not for {samples} samples in {steps} steps", epoch + 1)
         }
         if let Some(&row) = plan.order.iter().find(|&&row| row as usize >= samples) {
@@ -242,6 +262,9 @@ impl<G: Gpu> OnDevice for Training<G> {
         let memory = &self.program.memory;
         memory.write(&plan.order, self.train.order)?;
         memory.write(&plan.warps.iter().map(Warp::args).collect::<Vec<_>>(), self.train.warps)?;
+        if let Some((_, tones)) = self.tones {
+            memory.write(&plan.tones.iter().map(Tone::args).collect::<Vec<_>>(), tones)?;
+        }
         memory.write(updates, self.updates.after::<Update>(first))?;
         self.program.parameters.load(self.gpu())?;
         self.begin(epoch, first)?;

@@ -7,14 +7,14 @@ use fer_rand::{Purpose, Stream};
 use ndarray::ArrayViewMut3;
 
 use super::random;
-use crate::gpu::args::{BatchArgs, State};
+use crate::gpu::args::{BatchArgs, BatchToneArgs, State};
 use crate::gpu::emulator::Emulator;
 use crate::gpu::memory::Memory;
 use crate::gpu::{Address, Gpu};
-use crate::on_device::{Edge, Warp};
+use crate::on_device::{Edge, Stretch, Tone, Warp};
 
 #[test]
-fn moved_and_mirrored_images_are_fer_augments() {
+fn augmented_images_are_fer_augments() {
     let Some(emulator) = Emulator::new() else { return };
     let memory = Memory::new(Arc::new(emulator));
     let modes = [
@@ -39,7 +39,19 @@ fn moved_and_mirrored_images_are_fer_augments() {
                     generation,
                     ..AugmentConfig::identity()
                 };
-                check(&memory, height, width, &Augment::new(config).unwrap(), edge);
+                let moves = Augment::new(config.clone()).unwrap();
+                check(&memory, height, width, &moves, edge);
+                let brightness_range = Some((0.0, 2.0));
+                for (channel_shift_range, brightness_range) in
+                    [(0.3, None), (0.0, brightness_range), (0.2, brightness_range)]
+                {
+                    for cval in [0.25, -0.5, 300.0] {
+                        let config =
+                            AugmentConfig { channel_shift_range, brightness_range, cval, ..config.clone() };
+                        let edge = if edge == Edge::Constant(0.25) { Edge::Constant(cval) } else { edge };
+                        check(&memory, height, width, &Augment::new(config).unwrap(), edge);
+                    }
+                }
                 check(&memory, height, width, &Augment::new(AugmentConfig::identity()).unwrap(), edge);
             }
         }
@@ -55,13 +67,24 @@ fn check(memory: &Memory<Emulator>, height: usize, width: usize, augment: &Augme
     let labels: Vec<u32> = (0..SAMPLES as u32).map(|i| i * i % 7).collect();
     let order: Vec<u32> = (0..SAMPLES as u32).map(|i| (i * 3 + 1) % SAMPLES as u32).collect();
     let rng = |row: u32| Stream { seed: 9, purpose: Purpose::named("augment"), epoch: 4, item: row }.rng();
-    let warp = |&row: &u32| {
-        let transform = augment.draw(&mut rng(row), height, width);
+    let draw = |&row: &u32| augment.draw(&mut rng(row), height, width);
+    let warp = |row: &u32| {
+        let transform = draw(row);
         let map = augment.map(&transform, height, width);
         let (flip_horizontal, flip_vertical) = (transform.flip_horizontal, transform.flip_vertical);
         Warp { map, flip_horizontal, flip_vertical }
     };
+    let tone = |row: &u32| {
+        let transform = draw(row);
+        let shift = transform.channel_shift_intensity.unwrap_or_default() as f32;
+        Tone { shift, brightness: transform.brightness.map(|factor| factor as f32) }
+    };
     let warps: Vec<_> = order.iter().map(|row| warp(row).args()).collect();
+    let tones: Vec<_> = order.iter().map(|row| tone(row).args()).collect();
+    let stretch = match augment.config().generation {
+        Generation::Notebook => Stretch::Always,
+        Generation::Keras3 => Stretch::OutsideBytes,
+    };
     let (fill_mode, fill) = edge.number();
     let images = memory.zeros::<f32>(BATCH * area).unwrap();
     let batch_labels = memory.zeros::<u32>(BATCH).unwrap();
@@ -81,6 +104,16 @@ fn check(memory: &Memory<Emulator>, height: usize, width: usize, augment: &Augme
         unused: 0,
     };
     memory.gpu.launch("batch_u8", [area.div_ceil(256), BATCH], [256, 1], &args).unwrap();
+    let tone_args = BatchToneArgs {
+        images,
+        tones: memory.holding(&tones).unwrap(),
+        state: args.state,
+        area: area as u32,
+        stride: BATCH as u32,
+        stretch: stretch as u32,
+        unused: 0,
+    };
+    memory.gpu.launch("tone_f32", [BATCH, 1], [256, 1], &tone_args).unwrap();
     let found: Vec<f32> = memory.read(images, BATCH * area).unwrap();
     for (place, found) in found.chunks(area).enumerate() {
         let row = order[BATCH + place];
@@ -91,7 +124,7 @@ fn check(memory: &Memory<Emulator>, height: usize, width: usize, augment: &Augme
         for (i, (found, wanted)) in found.iter().zip(&image).enumerate() {
             let at = (i / width, i % width);
             assert!(
-                (found - wanted).abs() < 1e-6,
+                (found - wanted).abs() < 1e-6 * wanted.abs().max(1.0),
                 "{edge:?} row {row}, {at:?}: {found}, fer-augment {wanted}"
             );
         }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 use super::emulator::Emulator;
 use super::{Chain, Inference, Training};
-use crate::on_device::{BatchResult, Edge, EpochPlan, OnDevice, Samples, Setup, Update, Warp};
+use crate::on_device::{BatchResult, Edge, EpochPlan, OnDevice, Samples, Setup, Stretch, Update, Warp};
 use crate::{
     Activation, BatchNormConfig, Compute, Conv2dConfig, DenseConfig, Layer, Mode, Network, Padding,
     Precision, Sequential, Step, batch_norm, conv2d, dense, dropout, var_builder,
@@ -143,7 +143,7 @@ fn sorted(vars: &VarMap) -> Vec<Var> {
 fn plan(samples: usize, epoch: u32) -> EpochPlan {
     let stream = Stream { seed: 1, purpose: Purpose::named("order"), epoch, item: 0 };
     let order = stream.rng().permutation(samples).into_iter().map(|i| i as u32).collect();
-    EpochPlan { order, warps: vec![Warp::default(); samples] }
+    EpochPlan { order, warps: vec![Warp::default(); samples], tones: Vec::new() }
 }
 
 /// The images and labels of a batch on the CPU.
@@ -189,11 +189,22 @@ fn training(
     samples: &Samples,
     precision: Precision,
 ) -> Result<Option<Training<Emulator>>> {
+    toned_training(case, net, samples, precision, None)
+}
+
+fn toned_training(
+    case: &Case,
+    net: &Sequential,
+    samples: &Samples,
+    precision: Precision,
+    tones: Option<Stretch>,
+) -> Result<Option<Training<Emulator>>> {
     let Some(emulator) = Emulator::new() else { return Ok(None) };
     let setup = Setup {
         train: samples,
         valid: Some(samples),
         edge: Edge::Nearest,
+        tones,
         label_smoothing: case.label_smoothing,
         class_weights: case.class_weights.as_deref(),
         seed: 42,

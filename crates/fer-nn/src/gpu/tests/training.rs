@@ -3,8 +3,8 @@
 use candle_core::Result;
 use candle_nn::VarMap;
 
-use super::{Case, batch, correct, dcnn, distance, loss, plan, sorted, training};
-use crate::on_device::{BatchResult, OnDevice, Samples, Update};
+use super::{Case, batch, correct, dcnn, distance, loss, plan, sorted, toned_training, training};
+use crate::on_device::{BatchResult, EpochPlan, OnDevice, Samples, Stretch, Tone, Update};
 use crate::{Mode, Network, Precision, Sequential, Step};
 
 /// Adam's factors at step `t`, from 1.
@@ -97,6 +97,33 @@ fn replayed_steps_go_on_where_the_last_ended() {
         assert_eq!(result.correct, correct(&logits, &labels).unwrap());
     }
     assert_eq!(first as usize, case.samples);
+}
+
+#[test]
+fn tones_are_each_steps_own() {
+    let case = dcnn(4);
+    let samples = case.samples();
+    let updates: Vec<_> = (1..=samples.steps() as i32).map(adam).collect();
+    let train = |samples: &Samples, tones: Option<Stretch>, plan: &EpochPlan| {
+        let net = case.network(&VarMap::new()).unwrap();
+        let training = toned_training(&case, &net, samples, Precision::F32, tones).unwrap();
+        training.map(|mut training| training.train(0, 0, plan, &updates))
+    };
+    // Every other image of the epoch turns black.
+    let order = plan(case.samples, 0);
+    let tone = |i: usize| Tone { shift: 0.0, brightness: (i % 2 == 0).then_some(0.0) };
+    let toned = EpochPlan { tones: (0..case.samples).map(tone).collect(), ..order.clone() };
+    let mut black = samples.clone();
+    let area = samples.height * samples.width;
+    for &row in order.order.iter().step_by(2) {
+        black.pixels[row as usize * area..][..area].fill(0);
+    }
+    let Some(found) = train(&samples, Some(Stretch::Always), &toned) else { return };
+    assert_eq!(found.unwrap(), train(&black, None, &order).unwrap().unwrap());
+    for (tones, plan) in [(Some(Stretch::Always), &order), (None, &toned)] {
+        let error = train(&samples, tones, plan).unwrap().unwrap_err().to_string();
+        assert!(error.contains("the plan of epoch 1 is not for"), "{error}");
+    }
 }
 
 #[test]
