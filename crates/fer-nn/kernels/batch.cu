@@ -61,14 +61,14 @@ __device__ inline float sample(const BatchArgs& a, const u8* image, double row, 
 }
 
 __device__ void batch(const BatchArgs& a) {
-    const u32 area = a.height * a.width, pixel = blockIdx.x * blockDim.x + threadIdx.x;
-    const size_t place = size_t(a.state->step) * a.stride + blockIdx.y;
+    const u32 area = a.height * a.width, pixel = blockIdx.y * blockDim.x + threadIdx.x;
+    const size_t place = size_t(a.state->step) * a.stride + blockIdx.x;
     const u32 which = a.order ? a.order[place] : u32(place);
-    if (pixel == 0) a.batch_labels[blockIdx.y] = a.labels[which];
+    if (pixel == 0) a.batch_labels[blockIdx.x] = a.labels[which];
     if (pixel >= area) return;
     const u8* image = a.pixels + size_t(which) * area;
     u32 row = pixel / a.width, column = pixel % a.width;
-    float& to = a.images[size_t(blockIdx.y) * area + pixel];
+    float& to = a.images[size_t(blockIdx.x) * area + pixel];
     if (!a.warps) {
         to = float(image[pixel]) / 255.0f;
         return;

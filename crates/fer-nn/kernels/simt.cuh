@@ -119,10 +119,19 @@ __device__ bool sum_over_grid(double (&sums)[N][2], u32 channel, u32 channels, S
     __threadfence();
 #pragma unroll
     for (int i = 0; i < N * 2; i++) sums[i / 2][i % 2] = 0;
-    for (u32 block = threadIdx.y; inside && block < gridDim.x; block += blockDim.y) {
-        const double* partial = to.partial + (size_t(block) * channels + channel) * 2;
+    // Several blocks' are fetched before any is added: the time is that of the memory's answers.
+    constexpr int AHEAD = 4;
+    for (u32 block = threadIdx.y; inside && block < gridDim.x; block += AHEAD * blockDim.y) {
+        double fetched[AHEAD][N * 2];
 #pragma unroll
-        for (int i = 0; i < N * 2; i++) sums[i / 2][i % 2] += __ldcg(partial + i);
+        for (int k = 0; k < AHEAD; k++) {
+            const u32 other = block + k * blockDim.y;
+            const double* partial = to.partial + (size_t(other) * channels + channel) * 2;
+#pragma unroll
+            for (int i = 0; i < N * 2; i++) fetched[k][i] = other < gridDim.x ? __ldcg(partial + i) : 0;
+        }
+#pragma unroll
+        for (int k = 0; k < AHEAD * N * 2; k++) sums[k % (N * 2) / 2][k % 2] += fetched[k / (N * 2)][k % (N * 2)];
     }
     sum_over_rows<N>(sums);
     if (threadIdx.y == 0 && threadIdx.x == 0) to.tickets[blockIdx.y] = 0;

@@ -20,7 +20,11 @@ __device__ inline size_t at(u32 image, u32 area, u32 position, u32 channels, u32
 __device__ inline float activate(float x, u32 activation) {
     switch (activation) {
         case RELU: return x < 0 ? 0 : x;
-        case ELU: return x <= 0 ? expm1f(x) : x;
+        case ELU: {
+            // Without a branch, so that the values of a thread are worked on side by side.
+            const float below = expm1f(fminf(x, 0.0f));
+            return x <= 0 ? below : x;
+        }
         default: return x;
     }
 }

@@ -138,6 +138,13 @@ impl Cuda {
     }
 }
 
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        // Kernels that still run need their module.
+        let _ = self.bind().and_then(|()| self.synchronize());
+    }
+}
+
 /// The driver's error, with what can be done about it.
 pub(crate) fn of_driver(error: DriverError) -> Error {
     match error.0 {

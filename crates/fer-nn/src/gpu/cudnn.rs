@@ -98,7 +98,10 @@ struct Choice<A> {
 /// The first of the algorithms that cuDNN names, fastest first, that may be taken, of the descriptors in the order in
 /// which its functions want them.
 macro_rules! choose {
-    ($cudnn:expr, $shape:expr, $what:literal, $perf:ident, $find:ident, $guess:ident, $a:expr, $b:expr, $c:expr) => {{
+    (
+        $cudnn:expr, $shape:expr, $what:literal, $perf:ident, $find:ident, $guess:ident, $needs:ident, $a:expr, $b:expr,
+        $c:expr
+    ) => {{
         let conv = $cudnn.describe($shape)?;
         let mut count: c_int = 0;
         // SAFETY: the reports are of numbers, for which zeros are values.
@@ -110,14 +113,19 @@ macro_rules! choose {
         let failed = || format!("cuDNN: {} of {:?} in {}", $what, $shape, $cudnn.compute.precision);
         status.result().map_err(|e| Error::wrap(e).context(failed()))?;
         let found = &found[..count.max(0) as usize];
-        let best = found.iter().find(|perf| $cudnn.allows(perf.status, perf.memory, perf.determinism));
-        let best = best.ok_or_else(|| Error::msg("no algorithm").context(failed()))?;
-        // In f32 the descriptor forbids TF32, whatever the report says.
-        if $cudnn.compute.precision != Precision::F32 {
-            // SAFETY: the descriptor is alive.
-            unsafe { result::set_convolution_math_type(conv.0, best.mathType) }.map_err(Error::wrap)?;
-        }
-        Choice { algorithm: best.algo, conv, workspace: best.memory }
+        let usable = found.iter().find_map(|perf| {
+            // SAFETY: handle and descriptors are alive.
+            let workspace = unsafe {
+                // In f32 the descriptor forbids TF32, whatever the report says.
+                if $cudnn.compute.precision != Precision::F32 {
+                    result::set_convolution_math_type(conv.0, perf.mathType).ok()?;
+                }
+                result::$needs($cudnn.handle, $a, $b, conv.0, $c, perf.algo).ok()?.max(perf.memory)
+            };
+            $cudnn.allows(perf.status, workspace, perf.determinism).then_some((perf.algo, workspace))
+        });
+        let (algorithm, workspace) = usable.ok_or_else(|| Error::msg("no algorithm").context(failed()))?;
+        Choice { algorithm, conv, workspace }
     }};
 }
 
@@ -152,7 +160,7 @@ impl Cudnn {
         let [top, left, stride] = [s.padding.0, s.padding.1, s.stride].map(|n| n as c_int);
         let math = match self.compute.precision {
             Precision::F32 => sys::cudnnMathType_t::CUDNN_FMA_MATH,
-            Precision::Tf32 | Precision::Bf16 => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
+            Precision::Tf32 | Precision::Bf16 => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
         };
         let mode = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
         let sums = sys::cudnnDataType_t::CUDNN_DATA_FLOAT;
@@ -201,6 +209,7 @@ impl Cudnn {
             cudnnConvolutionFwdAlgoPerf_t,
             cudnnFindConvolutionForwardAlgorithm,
             cudnnGetConvolutionForwardAlgorithm_v7,
+            get_convolution_forward_workspace_size,
             x.0,
             w.0,
             y.0
@@ -213,6 +222,7 @@ impl Cudnn {
                 cudnnConvolutionBwdDataAlgoPerf_t,
                 cudnnFindConvolutionBackwardDataAlgorithm,
                 cudnnGetConvolutionBackwardDataAlgorithm_v7,
+                get_convolution_backward_data_workspace_size,
                 w.0,
                 y.0,
                 x.0
@@ -227,6 +237,7 @@ impl Cudnn {
                 cudnnConvolutionBwdFilterAlgoPerf_t,
                 cudnnFindConvolutionBackwardFilterAlgorithm,
                 cudnnGetConvolutionBackwardFilterAlgorithm_v7,
+                get_convolution_backward_filter_workspace_size,
                 x.0,
                 y.0,
                 w.0

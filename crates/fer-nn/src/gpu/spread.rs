@@ -2,8 +2,9 @@
 
 /// Threads of a block.
 pub(super) const THREADS: usize = 256;
-/// The most blocks whose sums are joined at the end of a kernel.
-pub(super) const BLOCKS: usize = 512;
+/// The most blocks whose sums are joined at the end of a kernel: what an H100, of 132 multiprocessors, has room for at
+/// once.
+pub(super) const BLOCKS: usize = 264;
 
 /// How the channels of a stage are spread over threads.
 #[derive(Clone, Copy, Debug)]

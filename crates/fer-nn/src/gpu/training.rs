@@ -80,7 +80,7 @@ impl<G: Gpu> Training<G> {
         let advice = || {
             let precision = compute.precision;
             format!(
-                "no room for batches of {batch} images in {precision}; a smaller batch size needs less, bf16 half"
+                "batches of {batch} images in {precision} on the card (smaller ones need less memory, bf16 half)"
             )
         };
         let program =
@@ -192,7 +192,7 @@ impl<G: Gpu> Training<G> {
             stride: batch_size as u32,
             unused: 0,
         };
-        let grid = [(height * width).div_ceil(THREADS), batch];
+        let grid = [batch, (height * width).div_ceil(THREADS)];
         self.gpu().launch("batch_u8", grid, [THREADS, 1], &args)?;
         let (Phase::Train, Some((stretch, tones))) = (phase, self.tones) else { return Ok(()) };
         let args = BatchToneArgs {

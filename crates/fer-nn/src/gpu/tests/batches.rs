@@ -103,7 +103,7 @@ fn check(memory: &Memory<Emulator>, height: usize, width: usize, augment: &Augme
         stride: BATCH as u32,
         unused: 0,
     };
-    memory.gpu.launch("batch_u8", [area.div_ceil(256), BATCH], [256, 1], &args).unwrap();
+    memory.gpu.launch("batch_u8", [BATCH, area.div_ceil(256)], [256, 1], &args).unwrap();
     let tone_args = BatchToneArgs {
         images,
         tones: memory.holding(&tones).unwrap(),
@@ -133,7 +133,7 @@ fn check(memory: &Memory<Emulator>, height: usize, width: usize, augment: &Augme
 
     // Without a plan: the images as they are, in their order.
     let plain = BatchArgs { order: Address::NONE, warps: Address::NONE, ..args };
-    memory.gpu.launch("batch_u8", [area.div_ceil(256), BATCH], [256, 1], &plain).unwrap();
+    memory.gpu.launch("batch_u8", [BATCH, area.div_ceil(256)], [256, 1], &plain).unwrap();
     let found: Vec<f32> = memory.read(images, BATCH * area).unwrap();
     let wanted: Vec<f32> =
         pixels[BATCH * area..][..BATCH * area].iter().map(|&v| f32::from(v) / 255.0).collect();

@@ -1,0 +1,136 @@
+//! What a CUDA device computes beside the CPU, and how fast. One JSON line a measurement goes to `--out`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to a person")]
+
+mod parity;
+mod times;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use candle_core::{Device, Tensor};
+use candle_nn::VarMap;
+use clap::Parser;
+use fer::model::{Dcnn, DcnnConfig};
+use fer::nn::on_device::{Edge, OnDevice, Samples, Setup};
+use fer::nn::{Compute, Network};
+use fer::rand::{Purpose, Stream};
+use serde_json::{Value, json};
+
+/// Checks a CUDA device against the CPU, and measures it.
+#[derive(Parser)]
+struct Args {
+    /// cuda:N.
+    #[arg(long, default_value = "cuda:0")]
+    device: String,
+    /// What to do: operations, gradients, steps, times, short.
+    #[arg(value_delimiter = ',', default_value = "operations,gradients,steps,times")]
+    work: Vec<String>,
+    /// A file for the measurements, one JSON object a line.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+struct Check {
+    device: Device,
+    card: String,
+    out: Option<File>,
+    failed: usize,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("{failed} checks failed");
+            ExitCode::FAILURE
+        }
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<usize, Failure> {
+    let device = fer::nn::device(&args.device)?;
+    let name = fer::nn::device_name(&device);
+    // The card's own name, as its peers call it, is in brackets.
+    let card = name.split_once('(').map_or(name.as_str(), |(_, card)| card.trim_end_matches(')')).to_owned();
+    let out = args.out.as_ref().map(File::create).transpose()?;
+    let mut check = Check { device, card, out, failed: 0 };
+    println!("{}", check.card);
+    for work in &args.work {
+        match work.as_str() {
+            "operations" => parity::operations(&mut check)?,
+            "gradients" => parity::gradients(&mut check)?,
+            "steps" => parity::steps(&mut check)?,
+            "short" => parity::short(&mut check)?,
+            "times" => times::times(&mut check)?,
+            other => {
+                let known = "operations, gradients, steps, times or short";
+                return Err(format!("unknown work '{other}': {known}").into());
+            }
+        }
+    }
+    Ok(check.failed)
+}
+
+/// Numbers of deviation 0.6 about 0, the same on every device.
+fn random(shape: &[usize], item: u32, device: &Device) -> candle_core::Result<Tensor> {
+    let stream = Stream { seed: 11, purpose: Purpose::named("check"), epoch: 0, item };
+    let value = |i| stream.block(i).iter().map(|&word| word as f32 / u32::MAX as f32 - 0.5).sum::<f32>();
+    let values: Vec<f32> = (0..shape.iter().product::<usize>() as u32).map(value).collect();
+    Tensor::from_vec(values, shape, device)
+}
+
+impl Check {
+    /// Writes a measurement.
+    fn say(&mut self, line: Value) -> Result<(), Failure> {
+        if let Some(out) = &mut self.out {
+            writeln!(out, "{line}")?;
+        }
+        Ok(())
+    }
+
+    /// A distance that may be at most `most`.
+    fn distance(&mut self, what: &str, distance: f64, most: f64) -> Result<(), Failure> {
+        let passed = distance <= most;
+        self.failed += usize::from(!passed);
+        println!("{:<6} {what}: {distance:.2e} (at most {most:.0e})", if passed { "ok" } else { "FAILED" });
+        self.say(
+            json!({"work": "parity", "what": what, "distance": distance, "at_most": most, "passed": passed}),
+        )
+    }
+}
+
+/// The notebook's network.
+fn dcnn(weights: &VarMap, device: &Device, compute: Compute) -> Result<Dcnn, Failure> {
+    let vb = fer::nn::var_builder(weights, 42, device);
+    Ok(Dcnn::new(&DcnnConfig::default(), vb)?.compute(compute))
+}
+
+/// Random images of three classes.
+fn samples(count: usize, batch_size: usize) -> Result<Samples, Failure> {
+    let pixels = random(&[1 << 16], 3, &Device::Cpu)?.to_vec1::<f32>()?;
+    let pixels = pixels.iter().cycle().take(count * 48 * 48).map(|v| (v * 60.0 + 128.0) as u8).collect();
+    let labels = (0..count as u32).map(|i| i % 3).collect();
+    Ok(Samples { pixels, labels, height: 48, width: 48, batch_size })
+}
+
+/// A training on the card, without validation.
+fn training(net: &Dcnn, samples: &Samples) -> Result<Box<dyn OnDevice>, Failure> {
+    let setup = Setup {
+        train: samples,
+        valid: None,
+        edge: Edge::Nearest,
+        tones: None,
+        label_smoothing: 0.0,
+        class_weights: None,
+        seed: 42,
+    };
+    Ok(net.on_device(&setup)?.ok_or("the network does not train on the device")?)
+}
