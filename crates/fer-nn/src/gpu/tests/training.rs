@@ -111,7 +111,7 @@ fn tones_are_each_steps_own() {
     };
     // Every other image of the epoch turns black.
     let order = plan(case.samples, 0);
-    let tone = |i: usize| Tone { shift: 0.0, brightness: (i % 2 == 0).then_some(0.0) };
+    let tone = |i: usize| Tone { shift: 0.0, brightness: (i.is_multiple_of(2)).then_some(0.0) };
     let toned = EpochPlan { tones: (0..case.samples).map(tone).collect(), ..order.clone() };
     let mut black = samples.clone();
     let area = samples.height * samples.width;
