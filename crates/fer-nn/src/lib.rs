@@ -8,13 +8,13 @@ mod cpu;
 mod dense;
 mod device;
 mod dropout;
+pub mod engine;
 mod error;
 #[cfg(any(feature = "cuda", test))]
 mod gpu;
 pub mod initializer;
 mod max_pool2d;
 mod network;
-pub mod on_device;
 mod sequential;
 
 pub use activation::Activation;

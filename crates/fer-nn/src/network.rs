@@ -3,7 +3,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor};
 
-use crate::on_device::{OnDevice, Setup};
+use crate::engine::{Engine, Setup};
 
 /// What a forward pass is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,12 +50,12 @@ pub trait Network {
         loss(&self.forward(images, Mode::Train(step))?)?.backward()
     }
 
-    /// A training of this network that stays on its device, where there is one: a [`Sequential`](crate::Sequential)
-    /// on a CUDA device has it, a network that holds one passes this on.
+    /// A training of this network that a device does by itself, where there is one: a
+    /// [`Sequential`](crate::Sequential) on a CUDA device has it, a network that holds one passes this on.
     ///
     /// # Errors
     /// When the samples do not fit the network, or the device has no room for it.
-    fn on_device(&self, setup: &Setup) -> Result<Option<Box<dyn OnDevice>>> {
+    fn engine(&self, setup: &Setup) -> Result<Option<Box<dyn Engine>>> {
         let _ = setup;
         Ok(None)
     }

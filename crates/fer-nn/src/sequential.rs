@@ -7,7 +7,7 @@ use crate::cpu::trunk::Trunk;
 #[cfg(feature = "cuda")]
 use crate::gpu::held::Held;
 #[cfg(feature = "cuda")]
-use crate::on_device::{OnDevice, Setup};
+use crate::engine::{Engine, Setup};
 use crate::{BatchNorm, Compute, Conv2d, Dense, Dropout, Mode, Network, Step, max_pool2d};
 
 /// A layer of a [`Sequential`].
@@ -82,7 +82,7 @@ impl Tail {
 /// The convolutions it begins with, each with what follows it (batch norm, 2×2 max pooling, dropout, in this
 /// order, each or none), run as one on the CPU: in few passes over memory that is kept from step to step. The other
 /// layers are called in turn. On a CUDA device a sequence of convolutions, a flattening and dense layers, each with what
-/// follows it, runs as one from end to end in inference, and trains by [`Network::on_device`]; other sequences are called
+/// follows it, runs as one from end to end in inference, and trains by [`Network::engine`]; other sequences are called
 /// in turn there.
 ///
 /// ```
@@ -181,7 +181,7 @@ impl Network for Sequential {
     }
 
     #[cfg(feature = "cuda")]
-    fn on_device(&self, setup: &Setup) -> Result<Option<Box<dyn OnDevice>>> {
+    fn engine(&self, setup: &Setup) -> Result<Option<Box<dyn Engine>>> {
         crate::gpu::held::training(&self.layers, setup, self.compute)
     }
 }
