@@ -1,31 +1,42 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Inside
+//! From the bottom up, no module uses one above it: `geometry`, `activation`, `mask`, `mode` (plain values); `plan` (a
+//! network lowered, for every device) and [`engine`] (what a trainer asks of a device); `cpu` and `gpu` (kernels, and an
+//! engine each over a plan); `primitive` (one kernel on tensors of any device); `layer`, a file a layer; [`Graph`] and
+//! [`Sequential`].
 
 mod activation;
-mod batch_norm;
 mod compute;
-mod conv2d;
 mod cpu;
-mod dense;
 mod device;
-mod dropout;
 pub mod engine;
 mod error;
-#[cfg(any(feature = "cuda", test))]
+mod geometry;
+#[cfg(feature = "cuda")]
 mod gpu;
+mod graph;
 pub mod initializer;
-mod max_pool2d;
+mod layer;
+mod mask;
+mod mode;
 mod network;
-mod sequential;
+pub mod plan;
+mod primitive;
 
 pub use activation::Activation;
-pub use batch_norm::{BatchNorm, BatchNormConfig, MovingVariance, batch_norm};
 pub use compute::{Compute, Precision};
-pub use conv2d::{Conv2d, Conv2dConfig, Padding, conv2d};
-pub use dense::{Dense, DenseConfig, dense};
 pub use device::{device, device_name};
-pub use dropout::{Dropout, dropout};
 pub use error::Error;
+pub use geometry::Padding;
+pub use graph::{Graph, Sequential, Value};
 pub use initializer::var_builder;
-pub use max_pool2d::max_pool2d;
-pub use network::{Mode, Network, Step};
-pub use sequential::{Layer, Sequential};
+pub use layer::{
+    BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig, Dense,
+    DenseConfig, Dropout, Flatten, GlobalMean, Layer, MaxPool2d, MeanPool2d, PRelu, Upsample, batch_norm,
+    conv_transpose2d, conv2d, dense, dropout, max_pool2d, mean_pool2d, prelu,
+};
+pub use mask::Mask;
+pub use mode::{Mode, Step};
+pub use network::Network;
+pub use plan::MovingVariance;

@@ -3,49 +3,12 @@
 
 use super::elementwise::activate_group;
 use super::groups::{GROUP, Images, from_groups, groups, in_lanes, to_groups};
-use super::im2col;
 use super::winograd::{self, Direction};
+use super::{depthwise, im2col};
 use crate::Activation;
-
-/// The geometry of one convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ConvShape {
-    pub batch: usize,
-    pub in_channels: usize,
-    pub height: usize,
-    pub width: usize,
-    pub out_channels: usize,
-    /// The kernel's height and width.
-    pub kernel: (usize, usize),
-    pub stride: usize,
-    /// Rows of zeros above and columns of zeros to the left.
-    pub padding: (usize, usize),
-    pub out_height: usize,
-    pub out_width: usize,
-}
+use crate::geometry::ConvShape;
 
 impl ConvShape {
-    /// Whether as many zeros are needed after each axis as before it.
-    pub(crate) fn is_symmetric(&self) -> bool {
-        let rows = (self.height, self.kernel.0, self.padding.0, self.out_height);
-        let columns = (self.width, self.kernel.1, self.padding.1, self.out_width);
-        [rows, columns].into_iter().all(|(size, kernel, padding, out)| {
-            (size + 2 * padding).checked_sub(kernel).is_some_and(|rest| rest / self.stride + 1 == out)
-        })
-    }
-
-    pub(super) fn in_size(&self) -> usize {
-        self.in_channels * self.height * self.width
-    }
-
-    pub(super) fn out_area(&self) -> usize {
-        self.out_height * self.out_width
-    }
-
-    pub(super) fn out_size(&self) -> usize {
-        self.out_channels * self.out_area()
-    }
-
     /// `(batch, in_channels, height, width)` in groups.
     pub(super) fn group_input(&self, x: &[f32]) -> Vec<f32> {
         grouped(x, self.batch, self.in_channels, self.height * self.width)
@@ -85,12 +48,15 @@ pub(crate) fn forward(
     activation: Activation,
     s: ConvShape,
 ) -> Vec<f32> {
+    if depthwise::suits(&s) {
+        return depthwise::forward(x, weight, bias, activation, s);
+    }
     if !winograd::suits(&s) {
         return im2col::forward(x, weight, bias, activation, s);
     }
     let (x, mut kernel) = (s.group_input(x), Vec::new());
     winograd::transform_weight(weight, Direction::Forward, &s, &mut kernel);
-    let bias = in_lanes(bias);
+    let bias = if bias.is_empty() { vec![[0.0; GROUP]; groups(s.out_channels)] } else { in_lanes(bias) };
     let mut out = vec![0.0; s.batch * groups(s.out_channels) * s.out_area() * GROUP];
     winograd::convolve(s.input(&x), &kernel, Direction::Forward, &s, &mut out, 1, |strip, raw, out| {
         activate_group(raw, &bias[strip.group], activation);
@@ -103,6 +69,9 @@ pub(crate) fn forward(
 
 /// The gradient of the input, `(batch, in_channels, height, width)`, from that of the output.
 pub(crate) fn backward_input(weight: &[f32], dy: &[f32], s: ConvShape) -> Vec<f32> {
+    if depthwise::suits(&s) {
+        return depthwise::backward_input(weight, dy, s);
+    }
     if !winograd::suits(&s) {
         return im2col::backward_input(weight, dy, s);
     }
@@ -119,6 +88,9 @@ pub(crate) fn backward_input(weight: &[f32], dy: &[f32], s: ConvShape) -> Vec<f3
 
 /// The gradient of the weight, `(out_channels, in_channels, kernel height, kernel width)`.
 pub(crate) fn backward_weight(x: &[f32], dy: &[f32], s: ConvShape) -> Vec<f32> {
+    if depthwise::suits(&s) {
+        return depthwise::backward_weight(x, dy, s);
+    }
     if !winograd::suits(&s) {
         return im2col::backward_weight(x, dy, s);
     }

@@ -5,17 +5,10 @@ use rayon::prelude::*;
 use super::elementwise::add_bias_and_activate;
 use super::matmul::{Mat, matmul};
 use crate::Activation;
+use crate::geometry::DenseShape;
 
 /// Output columns of one product.
 const BLOCK: usize = 64;
-
-/// The sizes of a fully connected layer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DenseShape {
-    pub batch: usize,
-    pub inputs: usize,
-    pub outputs: usize,
-}
 
 /// `activation(x·weightᵀ + bias)`: `(batch, outputs)`.
 pub(crate) fn forward(
@@ -26,6 +19,8 @@ pub(crate) fn forward(
     s: DenseShape,
 ) -> Vec<f32> {
     // Computed as its transpose, (outputs, batch), so that blocks of outputs are whole rows.
+    let none = vec![0.0; if bias.is_empty() { s.outputs } else { 0 }];
+    let bias = if bias.is_empty() { &none[..] } else { bias };
     let mut transposed = vec![0.0; s.outputs * s.batch];
     let x = Mat::new(x, s.batch, s.inputs, s.inputs).t();
     transposed

@@ -8,16 +8,16 @@
 use pulp::{Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
 
-use super::conv2d::ConvShape;
 use super::groups::{GROUP, Strip, groups};
 use super::scratch::with_scratch;
+use crate::geometry::ConvShape;
 
 /// Output columns that are computed together: their sums stay in registers.
 const COLUMNS: usize = 6;
 
 /// Whether this is the method for a convolution.
 pub(super) fn suits(s: &ConvShape) -> bool {
-    s.stride == 1 && s.in_channels < GROUP / 2 && matches!(s.kernel.1, 3 | 5 | 7)
+    s.stride == 1 && s.groups == 1 && s.in_channels < GROUP / 2 && matches!(s.kernel.1, 3 | 5 | 7)
 }
 
 /// Calls `$run` with the number of the kernel's columns as a constant.
@@ -261,7 +261,7 @@ mod tests {
             let (out_height, out_width) =
                 if same { (height, width) } else { (height + 1 - kernel.0, width + 1 - kernel.1) };
             let s = ConvShape {
-                batch, in_channels, height, width, out_channels, kernel, stride: 1, padding, out_height, out_width,
+                batch, in_channels, height, width, out_channels, kernel, stride: 1, padding, out_height, out_width, groups: 1,
             };
             prop_assert!(suits(&s));
             let x = values(batch * s.in_size(), 1);

@@ -1,56 +1,16 @@
-//! Activations, dropout and sums along channels.
+//! Activations with biases, dropout, and sums along channels.
 
 use fer_rand::Stream;
 use rayon::prelude::*;
 
+use super::activate::{for_function, for_slope};
 use super::groups::{GROUP, Lanes, groups};
 use super::vectorized;
 use crate::Activation;
-use crate::dropout::threshold;
+use crate::mask::threshold;
 
 /// Values a task works on: small enough for the L1 cache, large enough to be worth a task.
 const CHUNK: usize = 4096;
-
-/// eˣ − 1, to 2 units in the last place for x in −87..=0; the argument is clamped to that range.
-#[inline(always)]
-fn exp_m1_of_negative(x: f32) -> f32 {
-    let x = x.clamp(-87.0, 0.0);
-    // x = n·ln 2 + r with |r| ≤ ln 2 / 2. Adding 1.5·2²³ rounds to an integer, kept in the low bits.
-    let shifted = x * std::f32::consts::LOG2_E + 12_582_912.0;
-    let n = shifted - 12_582_912.0;
-    let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    // eʳ − 1, the polynomial of Cephes' expf.
-    let mut p = 1.987_569_1e-4;
-    p = p * r + 1.398_2e-3;
-    p = p * r + 8.333_452e-3;
-    p = p * r + 4.166_579_6e-2;
-    p = p * r + 1.666_666_5e-1;
-    p = p * r + 0.5;
-    let p = p * r * r + r;
-    scale * p + (scale - 1.0)
-}
-
-impl Activation {
-    /// The function itself. Unlike `max`, this keeps NaN.
-    #[inline(always)]
-    fn apply(self, x: f32) -> f32 {
-        match self {
-            Self::Linear => x,
-            Self::Relu => {
-                if x < 0.0 {
-                    0.0
-                } else {
-                    x
-                }
-            }
-            Self::Elu => {
-                let below = exp_m1_of_negative(x);
-                if x <= 0.0 { below } else { x }
-            }
-        }
-    }
-}
 
 /// `activation(values + bias)` for a group of channels, in place, on the calling thread.
 pub(crate) fn activate_group(values: &mut [f32], bias: &Lanes, activation: Activation) {
@@ -62,49 +22,34 @@ pub(crate) fn activate_group(values: &mut [f32], bias: &Lanes, activation: Activ
             }
         }
     }
-    vectorized(
-        #[inline(always)]
-        || match activation {
-            Activation::Linear => run(values, bias, |x| Activation::Linear.apply(x)),
-            Activation::Relu => run(values, bias, |x| Activation::Relu.apply(x)),
-            Activation::Elu => run(values, bias, |x| Activation::Elu.apply(x)),
-        },
-    );
+    for_function!(activation, |function| run(values, bias, function));
 }
 
 /// Adds `bias` to the values and applies the activation, in place, on the calling thread.
 pub(crate) fn add_bias_and_activate(values: &mut [f32], bias: f32, activation: Activation) {
-    vectorized(
-        #[inline(always)]
-        || match activation {
-            Activation::Linear => values.iter_mut().for_each(|v| *v += bias),
-            Activation::Relu => values.iter_mut().for_each(|v| *v = Activation::Relu.apply(*v + bias)),
-            Activation::Elu => values.iter_mut().for_each(|v| *v = Activation::Elu.apply(*v + bias)),
-        },
-    );
+    for_function!(activation, |function| values.iter_mut().for_each(|v| *v = function(*v + bias)));
 }
 
-/// The gradient before the activation, from the activation's output `y` and the gradient `dy` after it.
-pub(crate) fn activation_backward(y: &[f32], dy: &[f32], activation: Activation) -> Vec<f32> {
-    let mut dx = vec![0.0; y.len()];
-    (dx.par_chunks_mut(CHUNK), y.par_chunks(CHUNK), dy.par_chunks(CHUNK)).into_par_iter().for_each(
-        |(dx, y, dy)| {
-            vectorized(
-                #[inline(always)]
-                || match activation {
-                    Activation::Linear => dx.copy_from_slice(dy),
-                    Activation::Relu => {
-                        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
-                            *dx = if y > 0.0 { dy } else { 0.0 };
-                        }
-                    }
-                    Activation::Elu => {
-                        for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
-                            *dx = if y > 0.0 { dy } else { dy * (y + 1.0) };
-                        }
-                    }
-                },
-            );
+/// The activation of every value.
+pub(crate) fn activation(x: &[f32], activation: Activation) -> Vec<f32> {
+    let mut y = vec![0.0; x.len()];
+    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+        for_function!(activation, |function| y.iter_mut().zip(x).for_each(|(y, &x)| *y = function(x)));
+    });
+    y
+}
+
+/// The gradient before the activation, from the gradient `dy` after it and the activation's output; from its input where
+/// the output does not tell.
+pub(crate) fn activation_backward(told: &[f32], dy: &[f32], activation: Activation) -> Vec<f32> {
+    let mut dx = vec![0.0; told.len()];
+    (dx.par_chunks_mut(CHUNK), told.par_chunks(CHUNK), dy.par_chunks(CHUNK)).into_par_iter().for_each(
+        |(dx, told, dy)| {
+            for_slope!(activation, |slope| {
+                for ((dx, &told), &dy) in dx.iter_mut().zip(told).zip(dy) {
+                    *dx = dy * slope(told);
+                }
+            });
         },
     );
     dx
@@ -223,17 +168,6 @@ pub(crate) fn dropout(x: &[f32], channels: usize, area: usize, rate: f32, stream
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exp_m1_is_accurate_to_two_units_in_the_last_place() {
-        for i in 0..200_000 {
-            let x = -(i as f32) * 4.35e-4 - 1e-9;
-            let (got, want) = (f64::from(exp_m1_of_negative(x)), f64::from(x).exp_m1());
-            assert!((got - want).abs() <= 2.0 * f64::from(f32::EPSILON) * want.abs(), "{x}: {got} {want}");
-        }
-        assert_eq!(exp_m1_of_negative(0.0), 0.0);
-        assert_eq!(exp_m1_of_negative(-1e30), -1.0);
-    }
 
     #[test]
     fn sums_keep_every_value() {

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::conv2d::ConvShape;
 use super::groups::{GROUP, Images, Strip, groups, to_groups};
 use super::winograd::{self, Direction};
 use super::{direct, im2col};
 use crate::Activation;
+use crate::geometry::ConvShape;
 
 /// What a convolution reads: the plain images that a network is given, or groups.
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +29,12 @@ impl<'a> Source<'a> {
 
 /// A weight transformed for a method, in memory that is kept.
 #[derive(Debug, Default)]
-pub(crate) struct Kernel {
+pub(crate) struct Transformed {
     values: Vec<f32>,
     of: Option<ConvShape>,
 }
 
-impl Kernel {
+impl Transformed {
     /// The transformed weight; a `constant` one is transformed once for a shape.
     fn of(&mut self, weight: &[f32], direction: Direction, s: &ConvShape, constant: bool) -> &[f32] {
         if !constant || self.of != Some(*s) {
@@ -50,7 +50,7 @@ pub(crate) struct Weight<'a> {
     pub values: &'a [f32],
     /// Whether the values are the same whenever they are used with this `kernel`.
     pub constant: bool,
-    pub kernel: &'a mut Kernel,
+    pub kernel: &'a mut Transformed,
 }
 
 /// The convolution of `x`. `finish` gets the results of some rows of a group of an image, `(rows, width, 16)`, in

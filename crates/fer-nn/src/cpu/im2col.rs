@@ -7,10 +7,10 @@
 
 use rayon::prelude::*;
 
-use super::conv2d::ConvShape;
 use super::elementwise::add_bias_and_activate;
 use super::matmul::{Mat, matmul};
 use crate::Activation;
+use crate::geometry::ConvShape;
 
 /// The columns of a tile take at most this many values: 1.5 MB.
 const TILE_VALUES: usize = 393_216;
@@ -19,6 +19,12 @@ const TILE_VALUES: usize = 393_216;
 const GROUPS: usize = 16;
 
 impl ConvShape {
+    /// The convolution of one group of channels.
+    fn of_group(&self) -> Self {
+        let (in_channels, out_channels) = (self.in_channels / self.groups, self.out_channels / self.groups);
+        Self { in_channels, out_channels, groups: 1, ..*self }
+    }
+
     /// The weights of one output channel, and the rows of the patch matrix.
     fn patch(&self) -> usize {
         self.in_channels * self.kernel.0 * self.kernel.1
@@ -60,7 +66,7 @@ impl ConvShape {
     }
 
     /// Output columns whose input column under weight column `kx` lies inside the image.
-    fn inside(&self, kx: usize) -> (usize, usize) {
+    pub(super) fn inside(&self, kx: usize) -> (usize, usize) {
         let first = self.padding.1.saturating_sub(kx).div_ceil(self.stride).min(self.out_width);
         let end = (self.width + self.padding.1).saturating_sub(kx).div_ceil(self.stride);
         (first, end.clamp(first, self.out_width))
@@ -111,10 +117,16 @@ pub(crate) fn forward(
     s: ConvShape,
 ) -> Vec<f32> {
     let mut y = vec![0.0; s.batch * s.out_size()];
-    let weight = Mat::new(weight, s.out_channels, s.patch(), s.patch());
-    y.par_chunks_mut(s.out_size()).zip(x.par_chunks(s.in_size())).for_each_init(
+    let (s, groups) = (s.of_group(), s.groups);
+    let none = vec![0.0; if bias.is_empty() { s.out_channels * groups } else { 0 }];
+    let bias = if bias.is_empty() { &none[..] } else { bias };
+    y.par_chunks_mut(s.out_size()).zip(x.par_chunks(s.in_size())).enumerate().for_each_init(
         || vec![0.0; s.patch() * s.tile_rows() * s.out_width],
-        |columns, (y, x)| {
+        |columns, (i, (y, x))| {
+            let group = i % groups;
+            let weight = &weight[group * s.weight_len()..][..s.weight_len()];
+            let weight = Mat::new(weight, s.out_channels, s.patch(), s.patch());
+            let bias = &bias[group * s.out_channels..][..s.out_channels];
             for (row, rows) in s.tiles() {
                 let n = rows * s.out_width;
                 s.im2col(x, row, rows, columns);
@@ -132,10 +144,12 @@ pub(crate) fn forward(
 /// The gradient of the input, `(batch, in_channels, height, width)`, from that of the output.
 pub(crate) fn backward_input(weight: &[f32], dy: &[f32], s: ConvShape) -> Vec<f32> {
     let mut dx = vec![0.0; s.batch * s.in_size()];
-    let weight = Mat::new(weight, s.out_channels, s.patch(), s.patch()).t();
-    dx.par_chunks_mut(s.in_size()).zip(dy.par_chunks(s.out_size())).for_each_init(
+    let (s, groups) = (s.of_group(), s.groups);
+    dx.par_chunks_mut(s.in_size()).zip(dy.par_chunks(s.out_size())).enumerate().for_each_init(
         || vec![0.0; s.patch() * s.tile_rows() * s.out_width],
-        |columns, (dx, dy)| {
+        |columns, (i, (dx, dy))| {
+            let weight = &weight[i % groups * s.weight_len()..][..s.weight_len()];
+            let weight = Mat::new(weight, s.out_channels, s.patch(), s.patch()).t();
             for (row, rows) in s.tiles() {
                 let n = rows * s.out_width;
                 let dy = Mat::new(&dy[row * s.out_width..], s.out_channels, n, s.out_area());
@@ -150,28 +164,31 @@ pub(crate) fn backward_input(weight: &[f32], dy: &[f32], s: ConvShape) -> Vec<f3
 /// The gradient of the weight, `(out_channels, in_channels, kernel height, kernel width)`.
 pub(crate) fn backward_weight(x: &[f32], dy: &[f32], s: ConvShape) -> Vec<f32> {
     let images = s.batch.div_ceil(GROUPS);
-    let groups: Vec<Vec<f32>> = x
-        .par_chunks(images * s.in_size())
-        .zip(dy.par_chunks(images * s.out_size()))
+    let all = s;
+    let s = all.of_group();
+    let parts: Vec<Vec<f32>> = x
+        .par_chunks(images * all.in_size())
+        .zip(dy.par_chunks(images * all.out_size()))
         .map(|(x, dy)| {
             let mut columns = vec![0.0; s.patch() * s.tile_rows() * s.out_width];
-            let mut dw = vec![0.0; s.out_channels * s.patch()];
-            for (x, dy) in x.chunks(s.in_size()).zip(dy.chunks(s.out_size())) {
+            let mut dw = vec![0.0; all.weight_len()];
+            for (i, (x, dy)) in x.chunks(s.in_size()).zip(dy.chunks(s.out_size())).enumerate() {
+                let dw = &mut dw[i % all.groups * s.weight_len()..][..s.weight_len()];
                 for (row, rows) in s.tiles() {
                     let n = rows * s.out_width;
                     s.im2col(x, row, rows, &mut columns);
                     let dy = Mat::new(&dy[row * s.out_width..], s.out_channels, n, s.out_area());
-                    matmul(&mut dw, s.patch(), dy, Mat::new(&columns, s.patch(), n, n).t(), true);
+                    matmul(dw, s.patch(), dy, Mat::new(&columns, s.patch(), n, n).t(), true);
                 }
             }
             dw
         })
         .collect();
-    groups
+    parts
         .into_iter()
-        .reduce(|mut sum, group| {
-            sum.par_iter_mut().zip(group).for_each(|(sum, v)| *sum += v);
+        .reduce(|mut sum, part| {
+            sum.par_iter_mut().zip(part).for_each(|(sum, v)| *sum += v);
             sum
         })
-        .unwrap_or_else(|| vec![0.0; s.out_channels * s.patch()])
+        .unwrap_or_else(|| vec![0.0; all.weight_len()])
 }

@@ -42,6 +42,15 @@ pub(crate) struct Channel {
     pub gamma: f64,
 }
 
+/// What each channel is normalised by, given the means, variances and gammas.
+pub(crate) fn constants(mean: &[f64], var: &[f64], gamma: &[f32], epsilon: f64) -> Vec<Channel> {
+    let channel = |((&gamma, &mean), &var): ((&f32, &f64), &f64)| {
+        let inv_std = (var + epsilon).sqrt().recip();
+        Channel { mean, inv_std, gamma: f64::from(gamma) }
+    };
+    gamma.iter().zip(mean).zip(var).map(channel).collect()
+}
+
 impl Channel {
     /// What values are measured from.
     pub fn center(&self) -> f32 {

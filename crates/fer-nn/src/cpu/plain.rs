@@ -2,7 +2,7 @@
 
 use fer_rand::{Purpose, Stream};
 
-use super::conv2d::ConvShape;
+use crate::geometry::ConvShape;
 
 /// Sums of four uniform numbers: near enough to normal ones, with deviation 0.58.
 pub fn values(n: usize, seed: u64) -> Vec<f32> {
@@ -16,7 +16,7 @@ pub fn values(n: usize, seed: u64) -> Vec<f32> {
 pub fn products(s: &ConvShape, mut each: impl FnMut(usize, usize, usize)) {
     for n in 0..s.batch {
         for k in 0..s.out_channels {
-            for c in 0..s.in_channels {
+            for c in 0..s.in_channels / s.groups {
                 for y in 0..s.out_height {
                     for x in 0..s.out_width {
                         for i in 0..s.kernel.0 {
@@ -29,11 +29,13 @@ pub fn products(s: &ConvShape, mut each: impl FnMut(usize, usize, usize)) {
                                 {
                                     continue;
                                 }
-                                let row = (n * s.in_channels + c) * s.height + row - s.padding.0;
+                                let channel =
+                                    k / (s.out_channels / s.groups) * (s.in_channels / s.groups) + c;
+                                let row = (n * s.in_channels + channel) * s.height + row - s.padding.0;
                                 each(
                                     ((n * s.out_channels + k) * s.out_height + y) * s.out_width + x,
                                     row * s.width + column - s.padding.1,
-                                    ((k * s.in_channels + c) * s.kernel.0 + i) * s.kernel.1 + j,
+                                    ((k * (s.in_channels / s.groups) + c) * s.kernel.0 + i) * s.kernel.1 + j,
                                 );
                             }
                         }

@@ -12,12 +12,12 @@ use fer_rand::{Purpose, Stream};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::conv2d::ConvShape;
 use super::grouped_conv2d::{Kernel, Source, Weight, convolve, convolve_back, weight_gradient};
 use super::groups::{GROUP, Images, Norm, groups};
 use super::tail::{Slopes, Tail};
 use super::winograd;
 use crate::Activation;
+use crate::geometry::ConvShape;
 
 const BATCH: usize = 32;
 /// Calls, of which the fastest counts.
@@ -91,6 +91,7 @@ fn convolutions(peak: f64) {
             padding: (kernel / 2, kernel / 2),
             out_height: side,
             out_width: side,
+            groups: 1,
         };
         let area = side * side;
         let x = values(BATCH * groups(in_channels) * area * GROUP);

@@ -11,25 +11,31 @@
 //!
 //! where `slope` and `constant` carry what the batch's statistics depend on; they follow from Σ dn and
 //! Σ dn·(y − center), the first of the two passes.
+//!
+//! Where something stands between the normalisation and pooling, `m = after(n + skip)` takes the place of `n`, plane by
+//! plane ([`Tail::join`]); the first of the passes back then leaves `dn` for the second.
 
 use fer_rand::Stream;
 use rayon::prelude::*;
 
+use super::activate::{for_function, for_slope};
 use super::groups::{GROUP, Lanes, Norm, groups};
 use super::normalize::Channel;
+use super::scratch::with_scratch;
 use super::vectorized;
 use crate::Activation;
 
 /// The shape of the activations, and what is done to them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tail {
-    pub channels: usize,
     pub height: usize,
     pub width: usize,
     /// Whether the maximum of every 2×2 window is taken.
     pub pool: bool,
     /// The rate and the numbers of a dropout.
     pub dropout: Option<(f32, Stream)>,
+    /// What stands after the normalisation and the addition.
+    pub after: Activation,
 }
 
 /// What a pass over the gradients adds up: a sum and a sum of products for each lane.
@@ -104,23 +110,122 @@ impl Tail {
         if self.pool { (self.height / 2) * (self.width / 2) } else { self.height * self.width }
     }
 
-    /// The values of `z`.
-    pub fn out_len(&self, batch: usize) -> usize {
-        batch * groups(self.channels) * self.out_area() * GROUP
-    }
-
-    /// `z` from `y`.
-    pub fn forward(&self, y: &[f32], norms: &[Norm], z: &mut [f32]) {
-        let planes = y.par_chunks_exact(self.height * self.width * GROUP);
+    /// `z` from `y` and what is added to it.
+    pub fn forward(&self, y: &[f32], norms: &[Norm], skip: Option<&[f32]>, z: &mut [f32]) {
+        let len = self.height * self.width * GROUP;
+        let planes = y.par_chunks_exact(len);
         z.par_chunks_exact_mut(self.out_area() * GROUP).zip(planes).enumerate().for_each(
             |(plane, (z, y))| {
                 let norm = norms[plane % norms.len()];
                 let (y, lanes) = (y.as_chunks::<GROUP>().0, z.as_chunks_mut::<GROUP>().0);
-                vectorized(
-                    #[inline(always)]
-                    || self.pool_plane(y, &norm, lanes),
-                );
+                if skip.is_none() && self.after == Activation::Linear {
+                    vectorized(
+                        #[inline(always)]
+                        || self.pool_plane(y, &norm, lanes),
+                    );
+                } else {
+                    with_scratch(len, |m| {
+                        self.join(y, &norm, skip.map(|skip| &skip[plane * len..][..len]), m);
+                        for_function!(self.after, |f| m.iter_mut().for_each(|m| *m = f(*m)));
+                        let m = m.as_chunks::<GROUP>().0;
+                        vectorized(
+                            #[inline(always)]
+                            || self.pool_plane(m, &Norm::IDENTITY, lanes),
+                        );
+                    });
+                }
                 self.mask(plane, z);
+            },
+        );
+    }
+
+    /// n + skip of a plane: what the activation after them reads.
+    fn join(&self, y: &[Lanes], norm: &Norm, skip: Option<&[f32]>, m: &mut [f32]) {
+        let m = m.as_chunks_mut::<GROUP>().0;
+        vectorized(
+            #[inline(always)]
+            || match skip {
+                None => m.iter_mut().zip(y).for_each(|(m, y)| *m = norm.apply(y)),
+                Some(skip) => {
+                    for ((m, y), skip) in m.iter_mut().zip(y).zip(skip.as_chunks::<GROUP>().0) {
+                        let n = norm.apply(y);
+                        for i in 0..GROUP {
+                            m[i] = n[i] + skip[i];
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// The gradient `dn` of the normalisation's output, and of what was added, from `dz`, which is masked; with the sums of
+    /// [`backward_sums`](Self::backward_sums).
+    pub fn backward_joined(
+        &self,
+        y: &[f32],
+        norms: &[Norm],
+        skip: Option<&[f32]>,
+        dz: &mut [f32],
+        dn: &mut [f32],
+    ) -> Vec<Sums> {
+        let len = self.height * self.width * GROUP;
+        let planes = dn.par_chunks_exact_mut(len).zip(y.par_chunks_exact(len));
+        let gradients = dz.par_chunks_exact_mut(self.out_area() * GROUP);
+        let sums = planes.zip(gradients).enumerate().map(|(plane, ((dn, y), dz))| {
+            self.mask(plane, dz);
+            let norm = norms[plane % norms.len()];
+            let y = y.as_chunks::<GROUP>().0;
+            with_scratch(2 * len, |scratch| {
+                let (m, u) = scratch.split_at_mut(len);
+                self.join(y, &norm, skip.map(|skip| &skip[plane * len..][..len]), m);
+                for_function!(self.after, |f| u.iter_mut().zip(&*m).for_each(|(u, &m)| *u = f(m)));
+                self.unpool(u, dz, dn);
+                let told = if self.after.is_told_by_its_output() { &*u } else { &*m };
+                for_slope!(self.after, |slope| {
+                    dn.iter_mut().zip(told).for_each(|(dn, &told)| *dn *= slope(told));
+                });
+            });
+            let mut sums = Sums::default();
+            let dn = dn.as_chunks::<GROUP>().0;
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (y, dn) in y.chunks_exact(self.width).zip(dn.chunks_exact(self.width)) {
+                        sums.add_row(y, dn, &norm.center);
+                    }
+                },
+            );
+            sums
+        });
+        sums.collect()
+    }
+
+    /// Brings every gradient of a plane back to where its value came from: a window's first maximum.
+    fn unpool(&self, u: &[f32], dz: &[f32], du: &mut [f32]) {
+        if !self.pool {
+            return du.copy_from_slice(dz);
+        }
+        du.fill(0.0);
+        let width = self.width;
+        let (u, du) = (u.as_chunks::<GROUP>().0, du.as_chunks_mut::<GROUP>().0);
+        let dz = dz.as_chunks::<GROUP>().0;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (row, dz) in dz.chunks_exact(width / 2).enumerate() {
+                    let first = 2 * row * width;
+                    for (column, dz) in dz.iter().enumerate() {
+                        let a = first + 2 * column;
+                        for i in 0..GROUP {
+                            let [b, d, below] =
+                                first_maximum(u[a][i], u[a + 1][i], u[a + width][i], u[a + width + 1][i]);
+                            du[a][i] = if !below && !b { dz[i] } else { 0.0 };
+                            du[a + 1][i] = if !below && b { dz[i] } else { 0.0 };
+                            du[a + width][i] = if below && !d { dz[i] } else { 0.0 };
+                            du[a + width + 1][i] = if below && d { dz[i] } else { 0.0 };
+                        }
+                    }
+                }
             },
         );
     }
@@ -222,14 +327,7 @@ impl Tail {
             let (norm, slopes) = (norms[plane % norms.len()], slopes[plane % slopes.len()]);
             let (y, dz) = (y.as_chunks::<GROUP>().0, dz.as_chunks::<GROUP>().0);
             let da = da.as_chunks_mut::<GROUP>().0;
-            vectorized(
-                #[inline(always)]
-                || match activation {
-                    Activation::Linear => self.pooled_plane(y, &norm, &slopes, dz, da, linear),
-                    Activation::Relu => self.pooled_plane(y, &norm, &slopes, dz, da, relu),
-                    Activation::Elu => self.pooled_plane(y, &norm, &slopes, dz, da, elu),
-                },
-            )
+            for_slope!(activation, |slope| self.pooled_plane(y, &norm, &slopes, dz, da, slope))
         });
         sums.collect()
     }
@@ -300,18 +398,9 @@ impl Tail {
         let sums = planes.enumerate().map(|(plane, (dn, y))| {
             let slopes = slopes[plane % slopes.len()];
             let (y, dn) = (y.as_chunks::<GROUP>().0, dn.as_chunks_mut::<GROUP>().0);
-            vectorized(
-                #[inline(always)]
-                || {
-                    let mut sums = [0.0; GROUP];
-                    match activation {
-                        Activation::Linear => rows_back(y, &slopes, self.width, dn, &mut sums, linear),
-                        Activation::Relu => rows_back(y, &slopes, self.width, dn, &mut sums, relu),
-                        Activation::Elu => rows_back(y, &slopes, self.width, dn, &mut sums, elu),
-                    }
-                    sums
-                },
-            )
+            let mut sums = [0.0; GROUP];
+            for_slope!(activation, |slope| rows_back(y, &slopes, self.width, dn, &mut sums, slope));
+            sums
         });
         sums.collect()
     }
@@ -329,22 +418,6 @@ fn greater(a: f32, b: f32) -> f32 {
 fn first_maximum(a: f32, b: f32, c: f32, d: f32) -> [bool; 3] {
     let (above, under) = (greater(a, b), greater(c, d));
     [(b > a) | b.is_nan(), (d > c) | d.is_nan(), (under > above) | under.is_nan()]
-}
-
-/// The activations' derivatives, from their outputs.
-#[inline(always)]
-fn linear(_: f32) -> f32 {
-    1.0
-}
-
-#[inline(always)]
-fn relu(y: f32) -> f32 {
-    if y > 0.0 { 1.0 } else { 0.0 }
-}
-
-#[inline(always)]
-fn elu(y: f32) -> f32 {
-    if y > 0.0 { 1.0 } else { y + 1.0 }
 }
 
 /// dn becomes `da`, row by row, and is added to `sums`.

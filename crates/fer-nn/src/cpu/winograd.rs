@@ -40,8 +40,8 @@ mod weight_gradient;
 
 use self::convolve::Output;
 use self::kernel::Kernel;
-use super::conv2d::ConvShape;
 use super::groups::{GROUP, Images, Strip};
+use crate::geometry::ConvShape;
 
 /// Which of the two convolutions with a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,7 @@ impl Filtering {
 pub(super) fn suits(s: &ConvShape) -> bool {
     let positions = (4 + s.kernel.0 - 1).pow(2);
     s.stride == 1
+        && s.groups == 1
         && (s.kernel == (3, 3) || s.kernel == (5, 5))
         && s.in_channels.min(s.out_channels) >= GROUP / 2
         && 2 * s.out_height.div_ceil(4) * s.out_width.div_ceil(4) * positions

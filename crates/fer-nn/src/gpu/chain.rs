@@ -158,6 +158,7 @@ impl Chain {
                         padding: (0, 0),
                         out_height: 1,
                         out_width: 1,
+                        groups: 1,
                     }
                 }
             };

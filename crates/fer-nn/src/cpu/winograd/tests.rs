@@ -29,6 +29,7 @@ fn padded_shape(
         padding,
         out_height: out.0,
         out_width: out.1,
+        groups: 1,
     }
 }
 

@@ -1,0 +1,92 @@
+//! Layers without settings to learn that change the shape: flattening, the global mean, upsampling.
+
+use candle_core::{Module, Result, Tensor, bail};
+
+use super::Layer;
+use crate::Mode;
+use crate::plan::Op;
+
+/// `(batch, …)` to `(batch, values)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flatten;
+
+/// `(batch, channels, height, width)` to the mean of every channel, `(batch, channels)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GlobalMean;
+
+/// Every value a square of equal ones: `(batch, channels, height, width)` to `(…, factor·height, factor·width)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Upsample(usize);
+
+impl Upsample {
+    /// By this factor, at least 1.
+    ///
+    /// # Errors
+    /// When it is 0.
+    ///
+    /// ```
+    /// use candle_core::{Device, Module, Tensor};
+    /// let xs = Tensor::new(&[[[[1_f32, 2.0]]]], &Device::Cpu)?;
+    /// let ys = fer_nn::Upsample::new(2)?.forward(&xs)?;
+    /// assert_eq!(ys.get(0)?.get(0)?.to_vec2::<f32>()?, [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub fn new(factor: usize) -> Result<Self> {
+        if factor == 0 {
+            bail!("upsample: the factor is 0, it must be at least 1")
+        }
+        Ok(Self(factor))
+    }
+}
+
+impl Module for Flatten {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        xs.flatten_from(1)
+    }
+}
+
+impl Module for GlobalMean {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let (batch, channels, ..) = xs.dims4()?;
+        xs.reshape((batch, channels, ()))?.mean(2)
+    }
+}
+
+impl Module for Upsample {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let (batch, channels, height, width) = xs.dims4()?;
+        let ys = xs.reshape((batch * channels, height, 1, width, 1))?;
+        let ys = ys.broadcast_as((batch * channels, height, self.0, width, self.0))?.contiguous()?;
+        ys.reshape((batch, channels, height * self.0, width * self.0))
+    }
+}
+
+impl Layer for Flatten {
+    fn forward(&self, xs: &Tensor, _: Mode) -> Result<Tensor> {
+        Module::forward(self, xs)
+    }
+
+    fn op(&self) -> Op {
+        Op::Flatten
+    }
+}
+
+impl Layer for GlobalMean {
+    fn forward(&self, xs: &Tensor, _: Mode) -> Result<Tensor> {
+        Module::forward(self, xs)
+    }
+
+    fn op(&self) -> Op {
+        Op::GlobalMean
+    }
+}
+
+impl Layer for Upsample {
+    fn forward(&self, xs: &Tensor, _: Mode) -> Result<Tensor> {
+        Module::forward(self, xs)
+    }
+
+    fn op(&self) -> Op {
+        Op::Upsample(self.0)
+    }
+}

@@ -1,0 +1,147 @@
+//! A network as a table: the layers' names, shapes and variables.
+
+use candle_core::{Result, Tensor, bail};
+
+use super::{Op, Plan, Source};
+
+/// A tensor of a layer.
+#[derive(Clone, Debug)]
+pub struct Variable {
+    /// Its name within the layer: `weight`.
+    pub name: &'static str,
+    /// The tensor.
+    pub tensor: Tensor,
+    /// Whether an optimiser changes it; moving statistics are changed by the layer.
+    pub is_trained: bool,
+}
+
+/// A layer of a network.
+#[derive(Clone, Debug)]
+pub struct LayerInfo {
+    /// The layer's name, which the names of its variables begin with.
+    pub name: String,
+    /// What it does.
+    pub op: Op,
+    /// The layers that it reads, by their places in the network; `None` is the network's input.
+    pub inputs: Vec<Option<usize>>,
+    /// Its output for the input that was asked about: `(batch, …)`.
+    pub output: Vec<usize>,
+    /// Its tensors.
+    pub variables: Vec<Variable>,
+}
+
+impl Op {
+    /// The layer's tensors.
+    pub fn variables(&self) -> Vec<Variable> {
+        let trained = |name, tensor: &Tensor| Variable { name, tensor: tensor.clone(), is_trained: true };
+        let weights = |weight: &Tensor, bias: &Option<Tensor>| {
+            let bias = bias.iter().map(|bias| trained("bias", bias));
+            [trained("weight", weight)].into_iter().chain(bias).collect()
+        };
+        match self {
+            Self::Conv2d(conv) | Self::ConvTranspose2d(conv) => weights(&conv.weight, &conv.bias),
+            Self::Dense(dense) => weights(&dense.weight, &dense.bias),
+            Self::BatchNorm(norm) => {
+                let state = |name, tensor: &Tensor| Variable { is_trained: false, ..trained(name, tensor) };
+                vec![
+                    trained("weight", &norm.weight),
+                    trained("bias", &norm.bias),
+                    state("running_mean", norm.running_mean.as_tensor()),
+                    state("running_var", norm.running_var.as_tensor()),
+                ]
+            }
+            Self::PRelu(slopes) => vec![trained("weight", slopes)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The shape of the output for inputs of these shapes; `None` for what the layer alone knows.
+    ///
+    /// # Errors
+    /// When the layer cannot have such inputs.
+    pub(crate) fn output(&self, inputs: &[&[usize]]) -> Result<Option<Vec<usize>>> {
+        let Some(&input) = inputs.first() else { bail!("a layer has an input") };
+        let image = |op: &str| match *input {
+            [batch, channels, height, width] => Ok((batch, channels, [height, width])),
+            _ => bail!("{op}: expected (batch, channels, height, width), got {input:?}"),
+        };
+        Ok(Some(match self {
+            Self::Conv2d(conv) => conv.shape(input)?.out_dims().to_vec(),
+            Self::ConvTranspose2d(conv) => {
+                let s = conv.transposed_shape(input)?;
+                vec![s.batch, s.in_channels, s.height, s.width]
+            }
+            Self::Dense(dense) => vec![dense.shape(input)?.batch, dense.shape(input)?.outputs],
+            Self::BatchNorm(norm) if input.get(1) != Some(&norm.channels()) => {
+                bail!("batch_norm: expected (batch, {}, …), got {input:?}", norm.channels())
+            }
+            Self::PRelu(slopes) if input.get(1) != Some(&slopes.elem_count()) => {
+                bail!("prelu: expected (batch, {}, …), got {input:?}", slopes.elem_count())
+            }
+            Self::BatchNorm(_) | Self::Activation(_) | Self::PRelu(_) | Self::Dropout(_) => input.to_vec(),
+            Self::MaxPool2d(pool) | Self::MeanPool2d(pool) => {
+                let op = if matches!(self, Self::MaxPool2d(_)) { "max_pool2d" } else { "mean_pool2d" };
+                let (batch, channels, size) = image(op)?;
+                let windows = pool.windows(op, size)?;
+                vec![batch, channels, windows.out_height, windows.out_width]
+            }
+            Self::GlobalMean => {
+                let (batch, channels, _) = image("global_mean")?;
+                vec![batch, channels]
+            }
+            Self::Flatten => {
+                let [batch, rest @ ..] = input else {
+                    bail!("flatten: expected (batch, …), got {input:?}")
+                };
+                vec![*batch, rest.iter().product()]
+            }
+            Self::Upsample(factor) => {
+                let (batch, channels, size) = image("upsample")?;
+                vec![batch, channels, size[0] * factor, size[1] * factor]
+            }
+            Self::Sum => match inputs {
+                [a, b] if a == b => a.to_vec(),
+                _ => bail!("sum: expected two inputs of one shape, got {inputs:?}"),
+            },
+            Self::Own => return Ok(None),
+        }))
+    }
+}
+
+impl Plan {
+    /// The layers for an input of these dimensions; `own` tells the output of a layer that only knows it itself.
+    pub fn table(
+        &self,
+        input: &[usize],
+        own: impl Fn(usize, &[usize]) -> Result<Vec<usize>>,
+    ) -> Result<Vec<LayerInfo>> {
+        let mut table: Vec<LayerInfo> = Vec::with_capacity(self.nodes.len());
+        for (i, node) in self.nodes.iter().enumerate() {
+            let shape = |source: &Source| match *source {
+                Source::Images => input,
+                Source::Of(of) => &table[of].output[..],
+            };
+            let inputs: Vec<&[usize]> = node.inputs.iter().map(shape).collect();
+            let named = |error: candle_core::Error| error.context(format!("layer `{}`", node.name));
+            let output = match node.op.output(&inputs).map_err(named)? {
+                Some(output) => output,
+                None => own(i, inputs.first().copied().unwrap_or(input)).map_err(named)?,
+            };
+            table.push(LayerInfo {
+                name: node.name.clone(),
+                op: node.op.clone(),
+                inputs: node
+                    .inputs
+                    .iter()
+                    .map(|source| match *source {
+                        Source::Images => None,
+                        Source::Of(of) => Some(of),
+                    })
+                    .collect(),
+                output,
+                variables: node.variables.clone(),
+            });
+        }
+        Ok(table)
+    }
+}
