@@ -103,10 +103,12 @@ fn the_images_are_those_of_keras_for_every_setting() {
 }
 
 #[test]
-fn every_setting_is_among_the_cases() {
+fn every_setting_of_keras_is_among_the_cases() {
+    const BEYOND_KERAS: [&str; 5] = ["shift_whole", "zoom_aspect", "contrast_range", "offset_range", "erase"];
     let configs: Vec<AugmentConfig> = cases().into_iter().map(|case| case.config).collect();
     let identity = serde_json::to_value(AugmentConfig::identity()).unwrap();
-    for (name, value) in identity.as_object().unwrap() {
+    let settings = identity.as_object().unwrap().iter();
+    for (name, value) in settings.filter(|(name, _)| !BEYOND_KERAS.contains(&name.as_str())) {
         let varied = configs.iter().any(|config| serde_json::to_value(config).unwrap()[name] != *value);
         assert!(varied, "{name} is nowhere other than {value}");
     }

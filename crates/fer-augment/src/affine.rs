@@ -1,4 +1,4 @@
-//! The affine map of a transform, as each generation of Keras builds it.
+//! The affine map of a transform, as each generation builds it.
 
 use crate::{Generation, Transform};
 
@@ -27,8 +27,8 @@ impl Affine {
         let matrix = [[cos * zx, -sheared_sin * zy], [sin * zx, sheared_cos * zy]];
         let shift = [cos * tx - sin * ty, sin * tx + cos * ty];
         let half = match generation {
-            Generation::Notebook => 0.5,
-            Generation::Keras3 => -0.5,
+            Generation::Keras2 => 0.5,
+            Generation::Keras3 | Generation::Plain => -0.5,
         };
         let centre = [height as f64 / 2.0 + half, width as f64 / 2.0 + half];
         // The order of these sums decides whether a pixel at the very edge is inside: keep Keras'.
@@ -37,7 +37,7 @@ impl Affine {
             (-first * centre[0] - second * centre[1]) + (shift[axis] + centre[axis])
         });
         Some(match generation {
-            Generation::Notebook => Self { matrix, offset },
+            Generation::Keras2 | Generation::Plain => Self { matrix, offset },
             // Keras 3 takes the same matrix to be about (column, row).
             Generation::Keras3 => {
                 let [[a, b], [c, d]] = matrix;
@@ -74,25 +74,27 @@ mod tests {
     #[test]
     fn a_transform_that_moves_nothing_has_no_map() {
         let flips = Transform { flip_horizontal: true, brightness: Some(2.0), ..Transform::default() };
-        assert!(Affine::new(&flips, Generation::Notebook, 48, 48).is_none());
+        assert!(Affine::new(&flips, Generation::Keras2, 48, 48).is_none());
         let zoomed = Transform { zx: 1.1, ..Transform::default() };
-        assert!(Affine::new(&zoomed, Generation::Notebook, 48, 48).is_some());
+        assert!(Affine::new(&zoomed, Generation::Keras2, 48, 48).is_some());
     }
 
     #[test]
     fn the_centre_stays_and_differs_by_generation() {
         let turned = Transform { theta: 30.0, zx: 1.2, zy: 0.8, ..Transform::default() };
-        for (generation, centre) in [(Generation::Notebook, 4), (Generation::Keras3, 3)] {
+        for (generation, centre) in [(Generation::Keras2, 4), (Generation::Keras3, 3), (Generation::Plain, 3)]
+        {
             let [row, column] = Affine::new(&turned, generation, 7, 7).unwrap().at(centre, centre);
             assert!((row - centre as f64).abs() < 1e-12 && (column - centre as f64).abs() < 1e-12);
         }
     }
 
     #[test]
-    fn a_height_shift_moves_rows_in_the_notebook_and_columns_in_keras_3() {
+    fn a_height_shift_moves_rows_but_columns_in_keras_3() {
         let shifted = Transform { tx: 2.0, ..Transform::default() };
         let at = |generation| Affine::new(&shifted, generation, 9, 9).unwrap().at(0, 0);
-        assert_eq!(at(Generation::Notebook), [2.0, 0.0]);
+        assert_eq!(at(Generation::Keras2), [2.0, 0.0]);
+        assert_eq!(at(Generation::Plain), [2.0, 0.0]);
         assert_eq!(at(Generation::Keras3), [0.0, 2.0]);
     }
 }

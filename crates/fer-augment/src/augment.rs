@@ -5,7 +5,7 @@ use rand::Rng;
 
 use crate::affine::Affine;
 use crate::resample::resample;
-use crate::{AugmentConfig, Error, Result, Statistics, Transform, intensity, statistics};
+use crate::{AugmentConfig, Error, Result, Statistics, Transform, intensity, statistics, tone};
 
 /// A checked [`AugmentConfig`], ready to augment images.
 ///
@@ -77,7 +77,8 @@ impl Augment {
         self.statistics.as_ref()
     }
 
-    /// Draws the parameters for one image of this size, in Keras' order.
+    /// Draws the parameters for one image of this size, in Keras' order, and after them those of what Keras does not
+    /// have: the zooms' ratio, contrast, offset, erasing.
     ///
     /// ```
     /// use fer_augment::{Augment, AugmentConfig};
@@ -111,16 +112,20 @@ impl Augment {
     }
 
     /// Applies a transform to an image in place, in Keras' order: affine map, channel shift, flips,
-    /// brightness. Does not standardise.
+    /// brightness; and then contrast, offset, erasing. Does not standardise.
+    ///
+    /// Contrast and offset make of each pixel `((pixel − mean)·contrast + mean) + offset`, kept in 0..=1, in `f32`, with
+    /// the mean of the whole image summed in `f64`. A rectangle is erased with the value that the configuration has
+    /// for it, or its default's.
     ///
     /// # Errors
-    /// [`Error::Channels`] for brightness on an image of other than 1, 3 or 4 channels.
+    /// [`Error::Channels`] for Keras' brightness on an image of other than 1, 3 or 4 channels.
     pub fn apply(&self, transform: &Transform, image: ArrayViewMut3<'_, f32>) -> Result<()> {
         let (channels, height, width) = image.dim();
         if transform.brightness.is_some() {
-            intensity::check_brightness(channels)?;
+            intensity::check_brightness(channels, self.config.generation)?;
         }
-        let AugmentConfig { generation, .. } = self.config;
+        let AugmentConfig { generation, erase, .. } = self.config;
         in_place(image, |pixels| {
             if let Some(affine) = Affine::new(transform, generation, height, width) {
                 for plane in pixels.chunks_exact_mut(height * width) {
@@ -140,6 +145,15 @@ impl Augment {
             }
             if let Some(factor) = transform.brightness {
                 intensity::brighten(pixels, channels, factor as f32, generation);
+            }
+            if transform.contrast.is_some() || transform.offset.is_some() {
+                tone::change(pixels, transform.contrast, transform.offset);
+            }
+            if let Some(rectangle) = transform.erased {
+                let value = erase.unwrap_or_default().value;
+                for plane in pixels.chunks_exact_mut(height * width) {
+                    rectangle.fill(plane, width, value);
+                }
             }
         });
         Ok(())
@@ -235,8 +249,8 @@ mod tests {
             ..Transform::default()
         };
         let golden = [
-            (Generation::Notebook, 0, [0.3671103, 0.3183044, 0.2859869, 0.2675387, 0.2490905, 0.2306423]),
-            (Generation::Notebook, 5, [0.8571429, 0.8655998, 0.8959574, 0.9263151, 0.9566727, 0.9870304]),
+            (Generation::Keras2, 0, [0.3671103, 0.3183044, 0.2859869, 0.2675387, 0.2490905, 0.2306423]),
+            (Generation::Keras2, 5, [0.8571429, 0.8655998, 0.8959574, 0.9263151, 0.9566727, 0.9870304]),
             (Generation::Keras3, 0, [0.0498029, 0.0751266, 0.1004502, 0.1257738, 0.1428571, 0.1428571]),
             (Generation::Keras3, 5, [0.6920084, 0.7441235, 0.7962386, 0.8483536, 0.9004687, 0.9525837]),
         ];

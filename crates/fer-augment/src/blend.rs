@@ -1,4 +1,5 @@
-//! The fast way through an image: all its pixels, in vectors, with the nearest pixel outside.
+//! The fast way through an image: all its pixels, in vectors, with the nearest pixel outside, or the image's mirror
+//! where it was laid out beside the image.
 //!
 //! The place in the input of the output's pixel (r, c) is linear in r and c, so that whole numbers follow it:
 //!
@@ -37,7 +38,7 @@ const MASK: i64 = (1 << PART) - 1;
 /// Half of the last of [`PART`] bits: what is cut off after adding it is rounded.
 const HALF: i64 = 1 << (FINE - PART - 1);
 
-/// An affine map in whole numbers, per axis, [`FINE`] bits behind the point.
+/// An affine map in whole numbers, per axis, [`FINE`] bits behind the point. Places count from the margin's corner.
 #[derive(Clone, Copy)]
 struct FixedMap {
     origin: [i64; 2],
@@ -47,18 +48,19 @@ struct FixedMap {
 
 impl FixedMap {
     /// None where the map leads too far or too fast for whole numbers of this size.
-    fn new(affine: &Affine, height: usize, width: usize) -> Option<Self> {
-        let (bottom, right) = (height - 1, width - 1);
+    fn new(affine: &Affine, pairs: &Pairs) -> Option<Self> {
+        let (bottom, right) = (pairs.height - 1, pairs.width - 1);
         // The map is linear: its corners tell.
         let is_near = |(row, column)| affine.at(row, column).iter().all(|place| place.abs() < FAR);
         let corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)];
         let [by_row, by_column] = affine.steps();
         let is_slow = by_column.iter().all(|step| step.abs() * (LEN as f64) < f64::from(REACH));
-        let pairs = (height as u64 + 1).checked_mul(width as u64 + 2);
-        let is_small = pairs.is_some_and(|pairs| pairs < i32::MAX as u64);
+        let is_small = pairs.as_slice().len() < i32::MAX as usize;
         let fixed = |place: f64| (place * (1_i64 << FINE) as f64) as i64;
+        let [down, across] = [pairs.margin.above, pairs.margin.left].map(|margin| (margin as i64) << FINE);
+        let [row, column] = affine.at(0, 0).map(fixed);
         (corners.into_iter().all(is_near) && is_slow && is_small).then(|| Self {
-            origin: affine.at(0, 0).map(fixed),
+            origin: [row.wrapping_add(down), column.wrapping_add(across)],
             by_row: by_row.map(fixed),
             by_column: by_column.map(fixed),
         })
@@ -109,7 +111,7 @@ pub(crate) fn blend<S: Simd>(simd: S, image: &mut [f32], pairs: &Pairs, affine: 
     if S::F32_LANES < 4 {
         return blend(Scalar128b, image, pairs, affine);
     }
-    let Some(map) = FixedMap::new(affine, pairs.height, pairs.width) else { return false };
+    let Some(map) = FixedMap::new(affine, pairs) else { return false };
     let mut steps = [[0; LEN]; 2];
     for (steps, by_column) in steps.iter_mut().zip(map.by_column) {
         for (column, step) in (0..).zip(steps) {
@@ -173,7 +175,7 @@ impl<S: Simd> Places<S> {
     fn new(simd: S, map: &FixedMap, row: usize, column: usize, pairs: &Pairs) -> Self {
         let place = [0, 1].map(|axis| map.at(row, column, axis).wrapping_add(HALF));
         let first = place.map(|place| (place >> FINE) as i32 - REACH);
-        let last = [pairs.height as i32 - 1, pairs.width as i32 - 1];
+        let last = [pairs.rows() as i32 - 1, pairs.columns() as i32 - 1];
         let stride = pairs.stride() as i32;
         let index = (first[0] + 1).wrapping_mul(stride).wrapping_add(first[1] + 1);
         Self {
@@ -256,8 +258,8 @@ fn load(pairs: &Pairs, two: u64, which: usize) -> Corners {
     let index = if is_low { two as u32 } else { (two >> 32) as u32 } as usize;
     let pairs = pairs.as_slice();
     debug_assert!(index + 1 < pairs.len());
-    // SAFETY: `Places::write` has made the index `(row + 1)·stride + column + 1` of a row in −1..height and a column in
-    // −1..width, and the pairs are (height + 1)·stride with a stride of width + 2: it and the next are among them.
+    // SAFETY: `Places::write` has made the index `(row + 1)·stride + column + 1` of a row in −1..rows and a column in
+    // −1..columns, and the pairs are (rows + 1)·stride with a stride of columns + 2: it and the next are among them.
     // A check here costs a seventh of the kernel's time.
     unsafe { *pairs.as_ptr().add(index).cast::<Corners>() }
 }

@@ -36,4 +36,18 @@ pub enum Error {
         /// The number of channels the image has.
         found: usize,
     },
+    /// There are not as many pixels as an image of this shape has.
+    #[error("there are {found} pixels, but an image of shape {shape:?} has channels × height × width")]
+    Size {
+        /// The number of pixels.
+        found: usize,
+        /// Channels, height and width.
+        shape: [usize; 3],
+    },
+    /// A setting leaves pixels in another range than 0..=1, so that they have no place in bytes.
+    #[error("{0} leaves pixels that bytes cannot hold: augment them as f32")]
+    NotBytes(&'static str),
+    /// A mix does not fit the batch.
+    #[error("the batch cannot be mixed: {0}")]
+    Mix(String),
 }

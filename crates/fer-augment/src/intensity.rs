@@ -1,4 +1,4 @@
-//! Flips and changes of the pixels' values, in the arithmetic of each generation of Keras.
+//! Flips, channel shift and brightness, in the arithmetic of each generation.
 
 use crate::{Error, Generation, Result};
 
@@ -22,9 +22,10 @@ pub(crate) fn shift(image: &mut [f32], intensity: f32) {
     image.iter_mut().for_each(|pixel| *pixel = (*pixel + intensity).max(low).min(high));
 }
 
-/// Whether brightness is defined for this many channels: grey, RGB or RGBA.
-pub(crate) fn check_brightness(channels: usize) -> Result<()> {
+/// Whether Keras' brightness is defined for this many channels: grey, RGB or RGBA.
+pub(crate) fn check_brightness(channels: usize, generation: Generation) -> Result<()> {
     match channels {
+        _ if generation == Generation::Plain => Ok(()),
         1 | 3 | 4 => Ok(()),
         found => Err(Error::Channels { what: "brightness", expected: "1, 3 or 4".into(), found }),
     }
@@ -35,9 +36,14 @@ pub(crate) fn check_brightness(channels: usize) -> Result<()> {
 ///
 /// Source: keras-preprocessing `apply_brightness_shift` and `array_to_img`; Pillow `ImageEnhance.Brightness`
 /// and `Blend.c`.
+///
+/// [`Generation::Plain`] multiplies and keeps the pixels in 0..=1.
 pub(crate) fn brighten(image: &mut [f32], channels: usize, factor: f32, generation: Generation) {
+    if generation == Generation::Plain {
+        return image.iter_mut().for_each(|pixel| *pixel = (*pixel * factor).clamp(0.0, 1.0));
+    }
     let (low, high) = extremes(image);
-    let stretch = generation == Generation::Notebook || low < 0.0 || high > 255.0;
+    let stretch = generation == Generation::Keras2 || low < 0.0 || high > 255.0;
     let range = high - low;
     let to_byte = |pixel: f32| match stretch {
         true if range != 0.0 => truncate((pixel - low) / range * 255.0),
@@ -88,17 +94,26 @@ mod tests {
     }
 
     #[test]
-    fn brightness_leaves_0_to_255_in_the_notebook_and_zeros_and_ones_in_keras_3() {
-        let (mut notebook, mut keras3) = ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0]);
-        brighten(&mut notebook, 1, 0.5, Generation::Notebook);
+    fn brightness_leaves_0_to_255_in_keras_2_and_zeros_and_ones_in_keras_3() {
+        let (mut keras2, mut keras3) = ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0]);
+        brighten(&mut keras2, 1, 0.5, Generation::Keras2);
         brighten(&mut keras3, 1, 1.0, Generation::Keras3);
-        assert_eq!((notebook, keras3), ([0.0, 63.0, 127.0], [0.0, 0.0, 1.0]));
+        assert_eq!((keras2, keras3), ([0.0, 63.0, 127.0], [0.0, 0.0, 1.0]));
     }
 
     #[test]
-    fn an_image_without_contrast_turns_black_in_the_notebook() {
+    fn plain_brightness_keeps_the_range_of_any_number_of_channels() {
+        let mut image = [0.0, 0.3, 0.9, 1.0];
+        brighten(&mut image, 2, 1.2, Generation::Plain);
+        assert_eq!(image, [0.0, 0.3 * 1.2, 1.0, 1.0]);
+        assert!(check_brightness(2, Generation::Plain).is_ok());
+        assert!(check_brightness(2, Generation::Keras3).is_err());
+    }
+
+    #[test]
+    fn an_image_without_contrast_turns_black_in_keras_2() {
         let mut image = [0.7; 4];
-        brighten(&mut image, 1, 1.5, Generation::Notebook);
+        brighten(&mut image, 1, 1.5, Generation::Keras2);
         assert_eq!(image, [0.0; 4]);
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Two ways lead to the same pixels. [`sample`] is scipy's, in `f64`, pixel by pixel: it knows every fill mode.
 //! [`blend`] does the whole image in vectors, with weights of 23 bits. It knows the nearest fill mode only, which
-//! is what every mode is where the map stays inside the image; the rest is left to `sample`. For pixels in 0..=1
-//! the two agree to 5·10⁻⁷.
+//! is what every mode is where the map stays inside the image, and what reflection is where the image's mirror lies
+//! beside it as far as the map leads ([`margin`]); the rest is left to `sample`. For pixels in 0..=1 the two agree to
+//! 5·10⁻⁷.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -12,8 +13,12 @@ use pulp::{Simd, WithSimd};
 
 use crate::affine::Affine;
 use crate::blend::blend;
-use crate::pairs::Pairs;
+use crate::fill_mode::floor;
+use crate::pairs::{Margin, Pairs};
 use crate::{AugmentConfig, FillMode};
+
+/// The widest margin, in pixels, for the mirror of a large image not to take its memory several times.
+const WIDEST: usize = 256;
 
 thread_local! {
     static PAIRS: RefCell<Pairs> = const { RefCell::new(Pairs::new()) };
@@ -40,9 +45,14 @@ impl WithSimd for Resample<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { image, width, pairs, affine, config } = self;
-        pairs.load(image, width);
+        let margin = match config.fill_mode {
+            FillMode::Nearest => Some(Margin::default()),
+            FillMode::Reflect => margin(affine, image.len() / width, width),
+            FillMode::Constant | FillMode::Wrap => None,
+        };
+        pairs.load(image, width, margin.unwrap_or_default());
         let is_blended = blend(simd, image, pairs, affine);
-        if is_blended && config.fill_mode == FillMode::Nearest {
+        if is_blended && margin.is_some() {
             return;
         }
         for (row, line) in image.chunks_exact_mut(width).enumerate() {
@@ -52,6 +62,22 @@ impl WithSimd for Resample<'_> {
             }
         }
     }
+}
+
+/// How far beside the image the map leads, or none where that is too far for a margin.
+#[inline(always)]
+fn margin(affine: &Affine, height: usize, width: usize) -> Option<Margin> {
+    let (bottom, right) = (height - 1, width - 1);
+    // The map is linear: its corners are its extremes.
+    let corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)].map(|(r, c)| affine.at(r, c));
+    let beside = |axis: usize, last: usize| {
+        let before = corners.iter().fold(0.0_f64, |most, place| most.max(-place[axis]));
+        let after = corners.iter().fold(0.0_f64, |most, place| most.max(place[axis] - last as f64));
+        let [before, after] = [before, after].map(|most| most.ceil() as usize);
+        (before.max(after) <= WIDEST.min(last + 1)).then_some((before, after))
+    };
+    let ((above, below), (left, right)) = (beside(0, bottom)?, beside(1, right)?);
+    Some(Margin { above, below, left, right })
 }
 
 /// The columns of a row whose places are inside the image. They are one run, since the place is monotone in the
@@ -88,39 +114,6 @@ fn sample(pairs: &Pairs, [row, column]: [f64; 2], config: &AugmentConfig) -> f32
     blend as f32
 }
 
-/// `f64::floor` without the call that it is on machines before SSE 4.1; saturates at the bounds of `i64`.
-#[inline(always)]
-fn floor(place: f64) -> f64 {
-    let whole = place as i64 as f64;
-    if whole > place { whole - 1.0 } else { whole }
-}
-
-impl FillMode {
-    /// The place along an axis of `len` pixels that stands for this one, or none where it is outside for good.
-    ///
-    /// Source: scipy, `ndimage/src/ni_interpolation.c`, `map_coordinate`.
-    #[inline(always)]
-    fn map(self, place: f64, len: usize) -> Option<f64> {
-        let last = (len - 1) as f64;
-        if (0.0..=last).contains(&place) {
-            return Some(place);
-        }
-        match self {
-            Self::Constant => None,
-            Self::Nearest => Some(place.max(0.0).min(last)),
-            _ if len == 1 => Some(0.0),
-            Self::Reflect => {
-                // The far side of the image is its mirror, half a pixel beyond the last.
-                let period = 2.0 * len as f64;
-                let within = place - period * floor(place / period);
-                Some(if within < len as f64 { within } else { period - within - 1.0 })
-            }
-            Self::Wrap if place < 0.0 => Some(place + last * ((-place / last).trunc() + 1.0)),
-            Self::Wrap => Some(place - last * (place / last).trunc()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,7 +123,7 @@ mod tests {
     /// The plain way for every pixel: scipy's sums in `f64` on the image itself.
     fn plain(image: &[f32], width: usize, affine: &Affine, config: &AugmentConfig) -> Vec<f32> {
         let mut pairs = Pairs::new();
-        pairs.load(image, width);
+        pairs.load(image, width, Margin::default());
         let places = (0..image.len()).map(|i| affine.at(i / width, i % width));
         places.map(|place| sample(&pairs, place, config)).collect()
     }
@@ -163,7 +156,7 @@ mod tests {
             (theta, shear) in (-180.0..180.0, -60.0..60.0),
             (tx, ty) in (-100.0..100.0, -30.0..30.0),
             (zx, zy) in (0.05..4.0, 0.05..4.0),
-            only in 0_usize..4,
+            only in 0_usize..5,
         ) {
             prop_assert_eq!(pixels.len(), height * width);
             let all = Transform { theta, tx, ty, shear, zx, zy, ..Transform::default() };
@@ -172,9 +165,18 @@ mod tests {
                 Transform { theta: 0.0, shear: 0.0, ..all },
                 Transform { tx: tx.round(), ty: ty.round(), ..Transform::default() },
                 Transform { zx, zy, ..Transform::default() },
+                // Near enough for a margin.
+                Transform {
+                    theta: theta / 9.0,
+                    tx: tx / 20.0,
+                    ty: ty / 6.0,
+                    zx: 0.8 + zx / 10.0,
+                    zy: 0.8 + zy / 10.0,
+                    ..Transform::default()
+                },
             ];
             for mode in MODES {
-                for generation in [Generation::Notebook, Generation::Keras3] {
+                for generation in [Generation::Keras2, Generation::Keras3, Generation::Plain] {
                     check(&pixels, width, &some[only], &config(mode, generation));
                 }
             }
@@ -182,34 +184,45 @@ mod tests {
     }
 
     /// The bits of an image after the fast way on one instruction set.
-    fn blended<S: Simd>(simd: S, image: &[f32], width: usize, affine: &Affine) -> Vec<u32> {
+    fn blended<S: Simd>(simd: S, image: &[f32], width: usize, affine: &Affine, mode: FillMode) -> Vec<u32> {
         let mut image = image.to_vec();
-        let (pairs, config) = (&mut Pairs::new(), &AugmentConfig::identity());
+        let (pairs, config) = (&mut Pairs::new(), &config(mode, Generation::Keras2));
         simd.vectorize(Resample { image: &mut image, width, pairs, affine, config });
         image.into_iter().map(f32::to_bits).collect()
     }
 
     #[test]
     fn every_instruction_set_gives_the_same_bits() {
-        for (height, width) in [(1, 1), (3, 5), (7, 16), (48, 48), (5, 67), (33, 150)] {
+        let sizes = [(1, 1), (3, 5), (7, 16), (48, 48), (5, 67), (33, 150)];
+        for ((height, width), mode) in sizes.into_iter().flat_map(|size| MODES.map(|mode| (size, mode))) {
             let image: Vec<f32> = (0..height * width).map(|i| (i * i % 251) as f32 / 250.0).collect();
             let transform =
                 Transform { theta: 12.0, tx: 1.3, ty: -2.1, zx: 0.9, zy: 1.1, ..Transform::default() };
-            let affine = Affine::new(&transform, Generation::Notebook, height, width).unwrap();
-            let portable = blended(pulp::Scalar, &image, width, &affine);
+            let affine = Affine::new(&transform, Generation::Keras2, height, width).unwrap();
+            let portable = blended(pulp::Scalar, &image, width, &affine, mode);
             #[cfg(target_arch = "x86_64")]
             {
                 if let Some(simd) = pulp::x86::V3::try_new() {
-                    assert_eq!(blended(simd, &image, width, &affine), portable, "{simd:?}");
+                    assert_eq!(blended(simd, &image, width, &affine, mode), portable, "{simd:?}");
                 }
                 if let Some(simd) = pulp::x86::V4::try_new() {
-                    assert_eq!(blended(simd, &image, width, &affine), portable, "{simd:?}");
+                    assert_eq!(blended(simd, &image, width, &affine, mode), portable, "{simd:?}");
                 }
             }
             #[cfg(target_arch = "aarch64")]
             if let Some(simd) = pulp::aarch64::Neon::try_new() {
-                assert_eq!(blended(simd, &image, width, &affine), portable, "{simd:?}");
+                assert_eq!(blended(simd, &image, width, &affine, mode), portable, "{simd:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_recipes_maps_need_no_plain_way() {
+        let recipe = AugmentConfig::recipe();
+        for seed in 0..200 {
+            let drawn = Transform::draw(&recipe, &mut fer_rand::RandomState::new(seed), 48, 48);
+            let affine = Affine::new(&drawn, recipe.generation, 48, 48).unwrap();
+            assert!(margin(&affine, 48, 48).is_some(), "{drawn:?}");
         }
     }
 
@@ -219,7 +232,7 @@ mod tests {
         for mode in MODES {
             for far in [1e5, 3e6, 1e9, 1e15, 1e300] {
                 let transform = Transform { tx: far, ty: -far, theta: 3.0, ..Transform::default() };
-                check(&image, 9, &transform, &config(mode, Generation::Notebook));
+                check(&image, 9, &transform, &config(mode, Generation::Keras2));
             }
         }
     }
@@ -229,8 +242,8 @@ mod tests {
         for mode in MODES {
             for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
                 let transform = Transform { theta: 1.0, tx: bad, zy: bad, ..Transform::default() };
-                let affine = Affine::new(&transform, Generation::Notebook, 7, 9).unwrap();
-                resample(&mut [0.5; 63], 9, &affine, &config(mode, Generation::Notebook));
+                let affine = Affine::new(&transform, Generation::Keras2, 7, 9).unwrap();
+                resample(&mut [0.5; 63], 9, &affine, &config(mode, Generation::Keras2));
             }
         }
     }
@@ -239,8 +252,8 @@ mod tests {
     fn a_whole_shift_moves_pixels_unchanged() {
         let mut image: Vec<f32> = (0..12).map(|i| i as f32).collect();
         let transform = Transform { tx: 1.0, ty: -2.0, ..Transform::default() };
-        let affine = Affine::new(&transform, Generation::Notebook, 3, 4).unwrap();
-        let config = AugmentConfig { cval: -1.0, ..config(FillMode::Constant, Generation::Notebook) };
+        let affine = Affine::new(&transform, Generation::Keras2, 3, 4).unwrap();
+        let config = AugmentConfig { cval: -1.0, ..config(FillMode::Constant, Generation::Keras2) };
         resample(&mut image, 4, &affine, &config);
         assert_eq!(image, [-1., -1., 4., 5., -1., -1., 8., 9., -1., -1., -1., -1.]);
     }

@@ -87,7 +87,8 @@ pub(crate) fn standardize(
 }
 
 /// The mean of a function of the pixels, summed in lanes of `f64` that need not wait for each other.
-fn mean(pixels: &[f32], value: impl Fn(f64) -> f64) -> f64 {
+#[inline(always)]
+pub(crate) fn mean(pixels: &[f32], value: impl Fn(f64) -> f64) -> f64 {
     let (chunks, rest) = pixels.as_chunks::<8>();
     let mut lanes = [0.0; 8];
     for chunk in chunks {
