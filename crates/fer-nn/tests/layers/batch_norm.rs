@@ -60,7 +60,7 @@ proptest! {
             random.array(&[channels]).mapv(|v| f64::from((std * std * (1.5 + v)) as f32)),
         ];
         let state = State::new([&gamma, &beta, &moving[0], &moving[1]]);
-        let convention = if biased { MovingVariance::Biased } else { MovingVariance::Notebook };
+        let convention = if biased { MovingVariance::Biased } else { MovingVariance::Keras2 };
         let layer = state.layer(config(convention));
         let base = memory.hold(&x);
         let y = layer.forward(&memory.view(&base), if training { TRAIN } else { Mode::Eval }).unwrap();
@@ -97,7 +97,7 @@ fn a_batch_of_one_vector_is_beta_and_shrinks_the_moving_variance() {
     let mut random = Random::new(5);
     let (gamma, beta, x) = (random.array(&[4]), random.array(&[4]), random.array(&[1, 4]));
     let state = State::new([&gamma, &beta, &Array::zeros(vec![4]), &Array::ones(vec![4])]);
-    let layer = state.layer(config(MovingVariance::Notebook));
+    let layer = state.layer(config(MovingVariance::Keras2));
     let x = var(&x);
     let y = layer.forward(&x, TRAIN).unwrap();
     assert_eq!(values(&y), values(&state.0[1]));
@@ -113,7 +113,7 @@ fn a_batch_of_one_vector_is_beta_and_shrinks_the_moving_variance() {
 
 #[test]
 fn one_image_of_one_pixel_keeps_everything_finite() {
-    for convention in [MovingVariance::Notebook, MovingVariance::Biased] {
+    for convention in [MovingVariance::Keras2, MovingVariance::Biased] {
         let ones = Array::ones(vec![2]);
         let state = State::new([&ones, &ones, &ones, &ones]);
         let layer = state.layer(config(convention));

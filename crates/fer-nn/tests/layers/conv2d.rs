@@ -17,8 +17,19 @@ struct Case {
     seed: u64,
 }
 
+fn activation() -> impl Strategy<Value = Activation> {
+    use Activation::*;
+    prop_oneof![Just(Linear), Just(Elu), Just(LeakyRelu(0.1)), Just(Silu), Just(Sigmoid)]
+}
+
 fn padding() -> impl Strategy<Value = Padding> {
-    prop_oneof![Just(Padding::Same), Just(Padding::Valid)]
+    let explicit = [0..3_usize, 0..3, 0..3, 0..3].prop_map(|[top, bottom, left, right]| Padding::Explicit {
+        top,
+        bottom,
+        left,
+        right,
+    });
+    prop_oneof![2 => Just(Padding::Same), 2 => Just(Padding::Valid), 1 => explicit]
 }
 
 prop_compose! {
@@ -29,12 +40,18 @@ prop_compose! {
         kernel in [1..8_usize, 1..8],
         stride in 1..4_usize,
         padding in padding(),
-        elu in any::<bool>(),
+        activation in activation(),
+        // The channels of both sides are in so many parts.
+        groups in prop_oneof![3 => Just(1_usize), 1 => 2..5_usize],
         memory in Memory::any(),
         seed in any::<u64>(),
     ) -> Case {
-        let activation = if elu { Activation::Elu } else { Activation::Linear };
-        Case { x, out_channels, kernel, config: Conv2dConfig { padding, stride, activation }, memory, seed }
+        let [batch, channels, height, width] = x;
+        let depthwise = channels == 1 && groups > 1;
+        let x = [batch, channels * groups, height, width];
+        let out_channels = if depthwise { groups * out_channels.min(2) } else { groups * out_channels };
+        let config = Conv2dConfig { padding, stride, activation, groups, ..Default::default() };
+        Case { x, out_channels, kernel, config, memory, seed }
     }
 }
 
@@ -50,7 +67,7 @@ prop_compose! {
         seed in any::<u64>(),
     ) -> Case {
         let activation = if elu { Activation::Elu } else { Activation::Linear };
-        let config = Conv2dConfig { padding, stride: 1, activation };
+        let config = Conv2dConfig { padding, activation, ..Default::default() };
         Case { x, out_channels, kernel: [kernel; 2], config, memory, seed }
     }
 }
@@ -59,16 +76,21 @@ fn is_its_definition(case: Case) {
     let Case { x, out_channels, kernel, config, memory, seed } = case;
     let mut random = Random::new(seed);
     // Weights of the size that initialisers give them: the output is of the size of the input.
-    let size = ((x[1] * kernel[0] * kernel[1]) as f64).sqrt();
+    let size = ((x[1] / config.groups * kernel[0] * kernel[1]) as f64).sqrt();
     let inputs = [
         random.array(&x),
-        random.array(&[out_channels, x[1], kernel[0], kernel[1]]).mapv(|v| f64::from((v / size) as f32)),
+        random
+            .array(&[out_channels, x[1] / config.groups, kernel[0], kernel[1]])
+            .mapv(|v| f64::from((v / size) as f32)),
         random.array(&[out_channels]),
     ];
     let (base, weight, bias) = (memory.hold(&inputs[0]), var(&inputs[1]), var(&inputs[2]));
-    let conv = Conv2d::new(weight.as_tensor().clone(), bias.as_tensor().clone(), config).unwrap();
+    let conv = Conv2d::new(weight.as_tensor().clone(), Some(bias.as_tensor().clone()), config).unwrap();
     let found = conv.forward(&memory.view(&base));
-    if config.padding == Padding::Valid && (kernel[0] > x[2] || kernel[1] > x[3]) {
+    let fits = |axis: usize| {
+        reference::windows(config.padding, axis, x[2 + axis], kernel[axis], config.stride).is_some()
+    };
+    if !fits(0) || !fits(1) {
         let message = found.unwrap_err().to_string();
         assert!(message.contains("window fits the input"), "{message}");
         return;
@@ -81,7 +103,7 @@ fn is_its_definition(case: Case) {
     let [dx, dw, db] = gradients(&y, &dy, [&base, &weight, &bias]);
     let expected = reference::conv2d_backward(inputs.each_ref(), &dy, config);
     let positions = dy.len() / out_channels;
-    assert_close("dx", &memory.view(&dx), &expected[0], out_channels.div_ceil(x[1]));
+    assert_close("dx", &memory.view(&dx), &expected[0], out_channels.div_ceil(x[1]).max(1));
     assert_close("dw", &dw, &expected[1], positions);
     assert_close("db", &db, &expected[2], positions);
 }
@@ -110,7 +132,7 @@ fn several_blocks_of_tiles_are_their_definition() {
         ([3, 17, 30, 9], 9, 3, Padding::Valid, Memory::Transposed),
         ([1, 8, 48, 48], 8, 5, Padding::Same, Memory::Offset),
     ] {
-        let config = Conv2dConfig { padding, stride: 1, activation: Activation::Elu };
+        let config = Conv2dConfig { padding, activation: Activation::Elu, ..Default::default() };
         is_its_definition(Case { x, out_channels, kernel: [kernel; 2], config, memory, seed: 3 });
     }
 }
@@ -131,7 +153,8 @@ fn nothing_stays_of_an_earlier_call() {
         let run = |inputs: [&reference::Array; 3], dy: &reference::Array| -> Vec<Vec<u32>> {
             let vars = inputs.map(var);
             let config = Conv2dConfig { activation: Activation::Elu, ..Default::default() };
-            let conv = Conv2d::new(vars[1].as_tensor().clone(), vars[2].as_tensor().clone(), config).unwrap();
+            let conv =
+                Conv2d::new(vars[1].as_tensor().clone(), Some(vars[2].as_tensor().clone()), config).unwrap();
             let y = conv.forward(&vars[0]).unwrap();
             let all = [vec![y.clone()], gradients(&y, dy, vars.each_ref()).to_vec()].concat();
             all.iter().map(|t| values(t).iter().map(|v| v.to_bits()).collect()).collect()
@@ -153,7 +176,7 @@ fn relu_cuts_at_zero() {
     let inputs = [sixteenths(&[2, 3, 6, 6]), sixteenths(&[4, 3, 2, 4]), sixteenths(&[4])];
     let config = Conv2dConfig { activation: Activation::Relu, ..Default::default() };
     let vars = inputs.each_ref().map(var);
-    let conv = Conv2d::new(vars[1].as_tensor().clone(), vars[2].as_tensor().clone(), config).unwrap();
+    let conv = Conv2d::new(vars[1].as_tensor().clone(), Some(vars[2].as_tensor().clone()), config).unwrap();
     let y = conv.forward(&vars[0]).unwrap();
     let expected = reference::conv2d(inputs.each_ref(), config);
     assert_close("y", &y, &expected, 1);
@@ -170,7 +193,7 @@ fn a_weight_that_is_a_view_is_taken_as_it_is() {
     let inputs = [random.array(&[1, 2, 5, 5]), random.array(&[3, 2, 3, 4]), random.array(&[3])];
     let weight = Memory::Transposed.view(&Memory::Transposed.hold(&inputs[1]));
     let config = Conv2dConfig::default();
-    let conv = Conv2d::new(weight, tensor(&inputs[2]), config).unwrap();
+    let conv = Conv2d::new(weight, Some(tensor(&inputs[2])), config).unwrap();
     let y = conv.forward(&tensor(&inputs[0])).unwrap();
     assert_close("y", &y, &reference::conv2d(inputs.each_ref(), config), 1);
 }
@@ -180,7 +203,7 @@ fn a_convolution_that_cannot_be_is_an_error() {
     let zeros = |dims: &[usize]| Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
     let new = |weight: &[usize], bias: usize, stride| {
         let config = Conv2dConfig { stride, ..Default::default() };
-        Conv2d::new(zeros(weight), zeros(&[bias]), config)
+        Conv2d::new(zeros(weight), Some(zeros(&[bias])), config)
     };
     let refused = |weight: &[usize], bias, stride| new(weight, bias, stride).unwrap_err().to_string();
     assert!(refused(&[2, 1, 3, 3], 2, 0).contains("stride is 0"));
@@ -200,4 +223,24 @@ fn a_convolution_that_cannot_be_is_an_error() {
     assert!(refused(&zeros(&[1, 3, 0, 5])).contains("window fits the input [1, 3, 0, 5]"));
     let doubles = Tensor::zeros((1, 3, 5, 5), DType::F64, &Device::Cpu).unwrap();
     assert!(refused(&doubles).contains("f32"));
+}
+
+#[test]
+fn without_a_bias_it_is_that_of_a_bias_of_zeros() {
+    for (channels, groups, kernel) in [(16, 1, 3), (4, 4, 3), (3, 1, 5), (6, 2, 1)] {
+        let mut random = Random::new(7);
+        let inputs = [
+            random.array(&[2, channels, 9, 8]),
+            random.array(&[channels, channels / groups, kernel, kernel]),
+        ];
+        let (x, weight) = (var(&inputs[0]), var(&inputs[1]));
+        let config = Conv2dConfig { groups, activation: Activation::Elu, ..Default::default() };
+        let zeros = Tensor::zeros(channels, DType::F32, &Device::Cpu).unwrap();
+        let conv = |bias| Conv2d::new(weight.as_tensor().clone(), bias, config).unwrap();
+        let [without, with] = [conv(None), conv(Some(zeros))].map(|conv| conv.forward(&x).unwrap());
+        assert_eq!(values(&without), values(&with));
+        let dy = random.array(without.dims());
+        let [a, b] = [without, with].map(|y| gradients(&y, &dy, [&x, &weight]).map(|g| values(&g)));
+        assert_eq!(a, b);
+    }
 }

@@ -27,7 +27,7 @@ proptest! {
         let dy = sixteenths(&[batch, outputs]);
 
         let (base, weight, bias) = (memory.hold(&values[0]), var(&values[1]), var(&values[2]));
-        let config = DenseConfig { activation, initializer: None };
+        let config = DenseConfig { activation, ..Default::default() };
         let layer = dense(inputs, outputs, config, builder(&[("weight", &weight), ("bias", &bias)])).unwrap();
         let y = layer.forward(&memory.view(&base)).unwrap();
         assert_close("y", &y, &reference::dense(values.each_ref(), activation), inputs);

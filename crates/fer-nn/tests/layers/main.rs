@@ -8,6 +8,7 @@ mod conv2d;
 mod dense;
 mod dropout;
 mod max_pool2d;
+mod more;
 mod reference;
 mod sequential;
 mod threads;

@@ -1,10 +1,12 @@
 //! The number of threads changes no bit.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
 use fer_nn::{
-    Activation, BatchNormConfig, Conv2dConfig, DenseConfig, Layer, Mode, Network, Sequential, Step,
-    batch_norm, conv2d, dense, dropout, var_builder,
+    Activation, BatchNormConfig, Conv2dConfig, DenseConfig, Flatten, Layer, MaxPool2d, Mode, Network,
+    Sequential, Step, batch_norm, conv2d, dense, dropout, var_builder,
 };
 
 use crate::compare::{Random, values, var};
@@ -13,24 +15,25 @@ use crate::compare::{Random, values, var};
 fn layers(
     (side, kernel, filters, stride): (usize, usize, usize, usize),
     vb: &VarBuilder,
-) -> candle_core::Result<Vec<Layer>> {
+) -> candle_core::Result<Vec<Arc<dyn Layer>>> {
     let norm = |channels, name: &str| {
-        batch_norm(channels, BatchNormConfig::default(), vb.pp(name)).map(Layer::BatchNorm)
+        batch_norm(channels, BatchNormConfig::default(), vb.pp(name))
+            .map(|norm| Arc::new(norm) as Arc<dyn Layer>)
     };
     let elu = Conv2dConfig { activation: Activation::Elu, stride, ..Default::default() };
     let features = filters * (side.div_ceil(stride).div_ceil(stride) / 2).pow(2);
-    let of_dense = DenseConfig { activation: Activation::Elu, initializer: None };
+    let of_dense = DenseConfig { activation: Activation::Elu, ..Default::default() };
     Ok(vec![
-        Layer::Conv2d(conv2d(3, filters, kernel, elu, vb.pp("conv_1"))?),
+        Arc::new(conv2d(3, filters, kernel, elu, vb.pp("conv_1"))?),
         norm(filters, "norm_1")?,
-        Layer::Conv2d(conv2d(filters, filters, kernel, elu, vb.pp("conv_2"))?),
+        Arc::new(conv2d(filters, filters, kernel, elu, vb.pp("conv_2"))?),
         norm(filters, "norm_2")?,
-        Layer::MaxPool2d { size: 2, stride: 2 },
-        Layer::Dropout(dropout(0.4, "dropout_1")?),
-        Layer::Flatten,
-        Layer::Dense(dense(features, 130, of_dense, vb.pp("dense_1"))?),
+        Arc::new(MaxPool2d::new(2, 2)?),
+        Arc::new(dropout(0.4, "dropout_1")?),
+        Arc::new(Flatten),
+        Arc::new(dense(features, 130, of_dense, vb.pp("dense_1"))?),
         norm(130, "norm_3")?,
-        Layer::Dense(dense(130, 3, DenseConfig::default(), vb.pp("out"))?),
+        Arc::new(dense(130, 3, DenseConfig::default(), vb.pp("out"))?),
     ])
 }
 
@@ -47,11 +50,13 @@ fn step(batch: usize, sizes: (usize, usize, usize, usize), in_turn: bool) -> Vec
         y.sqr()?.sum_all()
     };
     let gradients = if in_turn {
-        let forward = |xs: Tensor, layer: &Layer| layer.forward(&xs, Mode::Train(step));
+        let forward = |xs: Tensor, layer: &Arc<dyn Layer>| layer.forward(&xs, Mode::Train(step));
         let y = layers.iter().try_fold(x.as_tensor().clone(), forward).unwrap();
         loss(&y).unwrap().backward().unwrap()
     } else {
-        Sequential::new(layers).gradients(&x, step, &mut loss).unwrap()
+        let mut net = Sequential::new();
+        layers.into_iter().for_each(|layer| net.push(layer));
+        net.gradients(&x, step, &mut loss).unwrap()
     };
     all.extend(gradients.get(&x).map(bits));
     let mut named: Vec<(String, Var)> =
