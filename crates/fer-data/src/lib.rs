@@ -16,6 +16,7 @@ mod memory;
 mod source;
 mod split;
 mod subsets;
+mod targets;
 mod usage;
 mod votes;
 
