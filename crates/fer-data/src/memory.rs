@@ -80,7 +80,7 @@ impl Dataset {
     /// Decoded images of any colour type with their labels, 0 to 6. Colour is converted to grey as
     /// [`DynamicImage::to_luma8`] does, which is logged once, with the number of images.
     ///
-    /// With a `side`, images of any size are resized to `side`×`side`, area-averaged when they shrink, whatever their
+    /// With a `side`, images of any size are resized to `side`×`side` by a triangle filter, whatever their
     /// proportions: as a model resizes what it is shown. Without one they must be square and of one size.
     ///
     /// ```
