@@ -109,8 +109,7 @@ impl Dataset {
     }
 
     fn constant_images(&self) -> usize {
-        let constant = |i: &usize| self.pixels(*i).windows(2).all(|pair| pair[0] == pair[1]);
-        (0..self.len()).filter(constant).count()
+        (0..self.len()).filter(|&i| self.is_constant(i)).count()
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use ndarray::{Array3, ArrayView2};
 
-use crate::{EMOTIONS, Error, LabelEncoder, Result, Source, Usage, csv, drawn, folder};
+use crate::{Error, LabelEncoder, Result, Source, Usage, csv, drawn, folder, votes::RowVotes};
 
 /// Everything that a source holds.
 struct Faces {
@@ -18,6 +18,7 @@ struct Faces {
 ///
 /// A dataset is a view: it is cheap to clone, and choosing rows copies no pixels. Positions count the rows of
 /// the view, from 0; a *row* is the data row of the source, from 0, and stays the same whatever is chosen.
+/// Images are grey; colour is converted where it is read.
 ///
 /// ```
 /// let data = fer_data::Dataset::drawn(100, 42).select(&[4, 6])?;
@@ -32,14 +33,16 @@ pub struct Dataset {
     rows: Arc<[u32]>,
     labels: Option<Arc<[u8]>>,
     encoder: LabelEncoder,
+    /// For each row of the source, so that choosing rows leaves them as they are.
+    pub(crate) votes: Option<Arc<[RowVotes]>>,
 }
 
 /// The rows of one class.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ClassCount {
-    /// The label, 0 to 6.
+    /// The label, 0 to 6, or 7 for the contempt of FER+.
     pub label: u8,
-    /// Its name in [`EMOTIONS`].
+    /// Its name: see [`LabelEncoder::vocabulary`].
     pub name: String,
     /// The rows that have it.
     pub rows: usize,
@@ -63,39 +66,6 @@ impl Dataset {
         let data = if path.is_dir() { folder::read(path)? } else { csv::read(path)? };
         tracing::info!(path = data.source().path, rows = data.len(), md5 = data.source().md5, "read");
         Ok(data)
-    }
-
-    /// Faces in memory: images (row, height, width) of 0 to 255, with labels 0 to 6 and usages where known.
-    ///
-    /// ```
-    /// let images = ndarray::Array3::zeros((2, 48, 48));
-    /// let data = fer_data::Dataset::new(images, Some(vec![3, 6]), None)?;
-    /// assert_eq!(data.label(1), Some(6));
-    /// # Ok::<(), fer_data::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for images that are not square, a label over 6, or not one label and usage an image.
-    pub fn new(images: Array3<u8>, labels: Option<Vec<u8>>, usages: Option<Vec<Usage>>) -> Result<Self> {
-        let (n, height, width) = images.dim();
-        let invalid = |name, found: String, allowed: String| Err(Error::Invalid { name, found, allowed });
-        if height != width || height == 0 {
-            return invalid("images", format!("{height}×{width}"), "square images".to_owned());
-        }
-        for (name, found) in
-            [("labels", labels.as_ref().map(Vec::len)), ("usages", usages.as_ref().map(Vec::len))]
-        {
-            if let Some(found) = found.filter(|found| *found != n) {
-                return invalid(name, format!("{found} long"), format!("{n}, one an image"));
-            }
-        }
-        LabelEncoder::new(labels.as_deref().unwrap_or_default())?;
-        let pixels: Vec<u8> = match images.is_standard_layout() {
-            true => images.into_raw_vec_and_offset().0,
-            false => images.iter().copied().collect(),
-        };
-        let source = Source::memory("memory", [&pixels, labels.as_deref().unwrap_or_default()]);
-        Ok(Self::of(pixels, height, labels, usages, source))
     }
 
     /// `n` faces that the project draws itself, 48×48: happy, sad and neutral, varied in shape, pose, light and
@@ -128,6 +98,7 @@ impl Dataset {
             rows: (0..n as u32).collect(),
             labels: None,
             encoder: LabelEncoder::default(),
+            votes: None,
         };
         match labels {
             Some(labels) => all.relabelled(labels),
@@ -139,7 +110,19 @@ impl Dataset {
     pub(crate) fn relabelled(self, labels: Vec<u8>) -> Self {
         // Labels are checked where they are read.
         let encoder = LabelEncoder::new(&labels).unwrap_or_default();
-        Self { labels: Some(labels.into()), encoder, ..self }
+        Self { labels: Some(labels.into()), encoder, votes: None, ..self }
+    }
+
+    /// The same rows with the eight classes of FER+: the winner of each row in view as its label, 0 to 7, and the
+    /// votes on each row of the source.
+    pub(crate) fn voted(self, labels: Vec<u8>, votes: Vec<RowVotes>) -> Self {
+        let encoder = LabelEncoder::all_of_ferplus();
+        Self { labels: Some(labels.into()), encoder, votes: Some(votes.into()), ..self }
+    }
+
+    /// The same rows, labels and classes with one-hot targets.
+    pub(crate) fn without_votes(self) -> Self {
+        Self { votes: None, ..self }
     }
 
     /// The rows at these positions, which must exist.
@@ -150,6 +133,7 @@ impl Dataset {
             rows: positions.iter().map(|&i| self.rows[i]).collect(),
             labels: self.labels.as_ref().map(|labels| positions.iter().map(|&i| labels[i]).collect()),
             encoder: self.encoder.clone(),
+            votes: self.votes.clone(),
         }
     }
 
@@ -184,12 +168,12 @@ impl Dataset {
         self.faces.images.as_slice().map_or(&[], |pixels| &pixels[start..start + size])
     }
 
-    /// The label at a position, 0 to 6; none where there is no such position or the data has no labels.
+    /// The label at a position, 0 to 6, or 7 for the contempt of FER+; none where there is no such position or the data has no labels.
     pub fn label(&self, i: usize) -> Option<u8> {
         self.labels.as_ref()?.get(i).copied()
     }
 
-    /// The labels in order, 0 to 6, if the data has any.
+    /// The labels in order, 0 to 6, or 7 for the contempt of FER+, if the data has any.
     pub fn labels(&self) -> Option<&[u8]> {
         self.labels.as_deref()
     }
@@ -224,7 +208,7 @@ impl Dataset {
     pub fn class_counts(&self) -> Vec<ClassCount> {
         let count = |&label: &u8| ClassCount {
             label,
-            name: EMOTIONS[usize::from(label)].to_owned(),
+            name: self.encoder.name(label).unwrap_or_default().to_owned(),
             rows: self.positions_of(label).len(),
         };
         self.encoder.labels().iter().map(count).collect()
@@ -261,14 +245,15 @@ impl Dataset {
     }
 
     /// The rows with these labels, which become the classes, sorted: the notebook's `[3, 4, 6]` are happy 0,
-    /// sad 1 and neutral 2.
+    /// sad 1 and neutral 2. Where targets are votes, they become the shares among these classes.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for no label or one over 6; [`Error::Missing`] when no row has one of them.
+    /// [`Error::Invalid`] for no label or one that the data cannot have; [`Error::Missing`] when no row has one of them.
     pub fn select(&self, labels: &[u8]) -> Result<Self> {
-        let encoder = LabelEncoder::new(labels)?;
+        let vocabulary = self.encoder.vocabulary();
+        let encoder = LabelEncoder::of(labels, vocabulary)?;
         if encoder.is_empty() {
-            let allowed = "at least one of 0 to 6".to_owned();
+            let allowed = format!("at least one of 0 to {}", vocabulary.len() - 1);
             return Err(Error::Invalid { name: "labels", found: "empty".to_owned(), allowed });
         }
         let found = self.labels().ok_or_else(|| self.missing("no labels"))?;

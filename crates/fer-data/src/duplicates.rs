@@ -1,4 +1,4 @@
-//! Identical images: found pixel for pixel, and what to do about them.
+//! Images not to train on: identical ones, found pixel for pixel, and constant ones; and what to do about them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -52,6 +52,28 @@ impl Dataset {
     pub fn without_copies_in(&self, other: &Self) -> Self {
         let held = other.distinct();
         self.pick((0..self.len()).filter(|&i| !held.contains(self.pixels(i))))
+    }
+
+    /// The rows whose image is more than one grey value, and the number of the others: FER2013 has 12 that show
+    /// nothing.
+    ///
+    /// ```
+    /// let mut images = ndarray::Array3::zeros((3, 48, 48));
+    /// images[(1, 20, 20)] = 255;
+    /// let data = fer_data::Dataset::new(images, Some(vec![3, 6, 4]), None)?;
+    /// let (kept, constant) = data.without_constant();
+    /// assert_eq!((kept.rows(), constant), (&[1][..], 2));
+    /// # Ok::<(), fer_data::Error>(())
+    /// ```
+    pub fn without_constant(&self) -> (Self, usize) {
+        let kept = self.pick((0..self.len()).filter(|&i| !self.is_constant(i)));
+        let constant = self.len() - kept.len();
+        (kept, constant)
+    }
+
+    /// Whether the image at a position has one value in every pixel.
+    pub(crate) fn is_constant(&self, i: usize) -> bool {
+        self.pixels(i).windows(2).all(|pair| pair[0] == pair[1])
     }
 
     /// The rows whose image occurs in one of `others` too.

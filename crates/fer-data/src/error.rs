@@ -89,6 +89,14 @@ pub enum Error {
         /// The function's error, or the message of its panic.
         message: String,
     },
+    /// The per-batch function of a [`Loader`](crate::Loader) failed or panicked.
+    #[error("batch {batch}: the function on batches failed: {message}")]
+    MapBatch {
+        /// The batch in its epoch, from 0.
+        batch: usize,
+        /// The function's error, or the message of its panic.
+        message: String,
+    },
     /// A thread of a [`Loader`](crate::Loader) could not be started.
     #[error("a thread of the loader could not be started")]
     Thread,

@@ -80,7 +80,8 @@ impl Votes {
         (total > 0).then(|| self.emotions.map(|votes| f32::from(votes) / total as f32))
     }
 
-    fn all(&self) -> [u8; COLUMNS.len()] {
+    /// The votes for anger, …, neutral, contempt, unknown, not a face.
+    pub(crate) fn all(&self) -> [u8; COLUMNS.len()] {
         let [a, b, c, d, e, f, g] = self.emotions;
         [a, b, c, d, e, f, g, self.contempt, self.unknown, self.not_a_face]
     }
@@ -151,10 +152,35 @@ impl FerPlus {
     pub fn votes(&self, row: u32) -> Option<&Votes> {
         self.rows.get(row as usize).map(|(_, _, votes)| votes)
     }
+
+    /// The votes on each row of `data` that is in view, in order.
+    pub(crate) fn of_rows(&self, data: &Dataset) -> Result<Vec<&Votes>> {
+        let rows = data.source_rows();
+        if self.len() != rows {
+            return Err(Error::Missing {
+                data: self.path.display().to_string(),
+                missing: format!("{} rows of votes for the {rows} of {}", self.len(), data.source().path),
+            });
+        }
+        let of_row = |(i, &row): (usize, &u32)| {
+            let (line, usage, votes) = &self.rows[row as usize];
+            // The usages show that both are in the same order: images in folders are not.
+            let expected = data.usage(i).ok_or_else(|| data.missing("no usages to check the votes by"))?;
+            if expected != *usage {
+                let allowed = format!("{expected}, as row {row} of the images");
+                let problem = Problem::Value { column: "Usage", found: usage.to_string(), allowed };
+                return Err(Error::Line { path: self.path.clone(), line: *line, problem });
+            }
+            Ok(votes)
+        };
+        data.rows().iter().enumerate().map(of_row).collect()
+    }
 }
 
 impl Dataset {
     /// The rows whose majority of votes is for one of [`EMOTIONS`], labelled with it, and what became of all.
+    /// Of the eight emotions of FER+ the other methods make targets: [`Dataset::with_ferplus_votes`] and
+    /// [`Dataset::with_ferplus_majority`].
     ///
     /// Votes are joined by row. Join before [`Dataset::select`], which then chooses by the new labels.
     ///
@@ -162,24 +188,9 @@ impl Dataset {
     /// [`Error::Missing`] when there are not as many votes as rows in the source, or the source has no usages;
     /// [`Error::Line`] at a row of another usage.
     pub fn with_ferplus(&self, ferplus: &FerPlus) -> Result<(Self, FerPlusCounts)> {
-        let rows = self.source_rows();
-        if ferplus.len() != rows {
-            return Err(Error::Missing {
-                data: ferplus.path.display().to_string(),
-                missing: format!("{} rows of votes for the {rows} of {}", ferplus.len(), self.source().path),
-            });
-        }
         let (mut kept, mut labels) = (Vec::new(), Vec::new());
         let mut counts = FerPlusCounts::default();
-        for (i, &row) in self.rows().iter().enumerate() {
-            let (line, usage, votes) = &ferplus.rows[row as usize];
-            // The usages show that both are in the same order: images in folders are not.
-            let expected = self.usage(i).ok_or_else(|| self.missing("no usages to check the votes by"))?;
-            if expected != *usage {
-                let allowed = format!("{expected}, as row {row} of the images");
-                let problem = Problem::Value { column: "Usage", found: usage.to_string(), allowed };
-                return Err(Error::Line { path: ferplus.path.clone(), line: *line, problem });
-            }
+        for (i, votes) in ferplus.of_rows(self)?.into_iter().enumerate() {
             match votes.majority() {
                 Majority::Emotion(label) => {
                     let same = self.label(i) == Some(label);

@@ -1,7 +1,7 @@
 //! Reads folders of images: `train|test/<class>/*.{png,jpg}`, or the class folders alone.
 //!
 //! Rows are in the order of the folders' names and, in a folder, of the files' names. Colour is converted to
-//! grey as [`image::DynamicImage::to_luma8`] does. Hidden files are passed over and so, with a warning, are
+//! grey as [`image::DynamicImage::to_luma8`] does, and that is logged with the number of images. Hidden files are passed over and so, with a warning, are
 //! files that are neither PNG nor JPEG by their names.
 
 use std::{
@@ -13,7 +13,10 @@ use std::{
 use image::{GrayImage, ImageReader};
 use md5::{Digest, Md5};
 
-use crate::{Dataset, Error, Problem, Result, Source, Usage, emotion_code, error::shorten, source::hex};
+use crate::{
+    Dataset, EMOTIONS, Error, Problem, Result, Source, Usage, emotion_code, error::shorten,
+    memory::log_conversion, source::hex,
+};
 
 /// Reads and checks every image.
 pub(crate) fn read(root: &Path) -> Result<Dataset> {
@@ -21,17 +24,19 @@ pub(crate) fn read(root: &Path) -> Result<Dataset> {
     let Some(first) = files.first() else {
         return Err(layout(root, "no PNG or JPEG".to_owned()));
     };
-    let (width, height) = decode(&first.path)?.0.dimensions();
+    let (width, height) = decode(&first.path)?.grey.dimensions();
     if width != height {
         return Err(first.problem(Problem::ImageSize { width, height, allowed: "square images".to_owned() }));
     }
     let side = width as usize;
     let mut pixels = vec![0; files.len() * side * side];
-    let mut sums = Md5::new();
-    for (file, md5) in files.iter().zip(decode_all(&files, side, &mut pixels)?) {
+    let (mut sums, mut coloured) = (Md5::new(), 0);
+    for (file, Content { md5, is_colour }) in files.iter().zip(decode_all(&files, side, &mut pixels)?) {
+        coloured += usize::from(is_colour);
         let name = file.path.strip_prefix(root).unwrap_or(&file.path).display().to_string();
         sums.update(format!("{md5}  {}\n", name.replace('\\', "/")));
     }
+    log_conversion(&root.display().to_string(), coloured, files.len());
     let labels = files.iter().map(|file| file.label).collect();
     let usages = files.iter().map(|file| file.usage).collect();
     Ok(Dataset::of(pixels, side, Some(labels), usages, Source::new(root, hex(sums))))
@@ -68,7 +73,8 @@ fn find(root: &Path) -> Result<Vec<ImageFile>> {
 
 fn find_classes(folder: &Path, usage: Option<Usage>, files: &mut Vec<ImageFile>) -> Result<()> {
     for (name, class) in entries(folder)?.into_iter().filter(|(_, path)| path.is_dir()) {
-        let Some(label) = emotion_code(&name) else {
+        let label = emotion_code(&name).filter(|label| usize::from(*label) < EMOTIONS.len());
+        let Some(label) = label else {
             return Err(layout(folder, format!("a folder `{}`", shorten(&name))));
         };
         for (name, path) in entries(&class)? {
@@ -101,44 +107,56 @@ fn layout(path: &Path, found: String) -> Error {
     Error::Folder { path: path.to_owned(), found }
 }
 
-/// Decodes all files into `pixels`, on all cores; gives the md5 of each file.
-fn decode_all(files: &[ImageFile], side: usize, pixels: &mut [u8]) -> Result<Vec<String>> {
+/// What is known of a file beside its pixels.
+struct Content {
+    md5: String,
+    is_colour: bool,
+}
+
+struct Decoded {
+    grey: GrayImage,
+    content: Content,
+}
+
+/// Decodes all files into `pixels`, on all cores.
+fn decode_all(files: &[ImageFile], side: usize, pixels: &mut [u8]) -> Result<Vec<Content>> {
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
     let share = files.len().div_ceil(threads);
-    let work = |files: &[ImageFile], pixels: &mut [u8]| -> Result<Vec<String>> {
-        let mut sums = Vec::with_capacity(files.len());
+    let work = |files: &[ImageFile], pixels: &mut [u8]| -> Result<Vec<Content>> {
+        let mut contents = Vec::with_capacity(files.len());
         for (file, pixels) in files.iter().zip(pixels.chunks_exact_mut(side * side)) {
-            let (image, md5) = decode(&file.path)?;
-            let (width, height) = image.dimensions();
+            let Decoded { grey, content } = decode(&file.path)?;
+            let (width, height) = grey.dimensions();
             if (width as usize, height as usize) != (side, side) {
                 let allowed = format!("{side}×{side}, as the first image");
                 return Err(file.problem(Problem::ImageSize { width, height, allowed }));
             }
-            pixels.copy_from_slice(image.as_raw());
-            sums.push(md5);
+            pixels.copy_from_slice(grey.as_raw());
+            contents.push(content);
         }
-        Ok(sums)
+        Ok(contents)
     };
     thread::scope(|scope| {
         let shares = files.chunks(share).zip(pixels.chunks_mut(share * side * side));
         let workers: Vec<_> =
             shares.map(|(files, pixels)| scope.spawn(move || work(files, pixels))).collect();
-        let mut sums = Vec::with_capacity(files.len());
+        let mut contents = Vec::with_capacity(files.len());
         for worker in workers {
-            sums.extend(worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic))?);
+            contents.extend(worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic))?);
         }
-        Ok(sums)
+        Ok(contents)
     })
 }
 
-fn decode(path: &Path) -> Result<(GrayImage, String)> {
+fn decode(path: &Path) -> Result<Decoded> {
     let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     // The content decides: files named .jpg that hold a PNG are common.
     let image = ImageReader::new(io::Cursor::new(&bytes)).with_guessed_format();
     let image = image.map_err(image::ImageError::IoError).and_then(ImageReader::decode);
     let image =
         image.map_err(|error| Error::Image { path: path.to_owned(), problem: Problem::Decode(error) })?;
-    Ok((image.to_luma8(), hex(Md5::new_with_prefix(&bytes))))
+    let content = Content { md5: hex(Md5::new_with_prefix(&bytes)), is_colour: image.color().has_color() };
+    Ok(Decoded { grey: image.into_luma8(), content })
 }
 
 #[cfg(test)]
@@ -193,6 +211,8 @@ mod tests {
         assert!(error().contains("b.png: an image of 4×5; allowed: 4×4"), "{}", error());
         save(root.path(), "tset/sad/a.png", 1);
         assert!(error().contains("found a folder `tset`"), "{}", error());
+        save(root.path(), "train/contempt/a.png", 1);
+        assert!(error().contains("train: found a folder `contempt`"), "{}", error());
         save(root.path(), "train/bored/a.png", 1);
         assert!(error().contains("train: found a folder `bored`"), "{}", error());
     }

@@ -1,4 +1,4 @@
-//! The seven emotions of FER2013, and the encoding of those chosen as classes 0, 1, 2 ….
+//! The seven emotions of FER2013, the eight of FER+, and the encoding of those chosen as classes 0, 1, 2 ….
 
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +7,17 @@ use crate::{Error, Result};
 /// The emotions by their code in FER2013, 0 to 6.
 pub const EMOTIONS: [&str; 7] = ["anger", "disgust", "fear", "happy", "sad", "surprise", "neutral"];
 
-/// The code of an emotion in any usual spelling, or in digits. Case is ignored.
+/// The emotions of FER+ by their code, 0 to 7: those of [`EMOTIONS`], and contempt.
+pub const FERPLUS_EMOTIONS: [&str; 8] =
+    ["anger", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt"];
+
+/// The code of an emotion in any usual spelling, or in digits. Case is ignored. 7 is contempt, which FER+ alone
+/// has.
 ///
 /// ```
 /// assert_eq!(fer_data::emotion_code("Happiness"), Some(3));
 /// assert_eq!(fer_data::emotion_code("6"), Some(6));
+/// assert_eq!(fer_data::emotion_code("contempt"), Some(7));
 /// assert_eq!(fer_data::emotion_code("bored"), None);
 /// ```
 pub fn emotion_code(name: &str) -> Option<u8> {
@@ -23,39 +29,74 @@ pub fn emotion_code(name: &str) -> Option<u8> {
         "4" | "sad" | "sadness" => 4,
         "5" | "surprise" | "surprised" => 5,
         "6" | "neutral" => 6,
+        "7" | "contempt" | "contemptuous" => 7,
         _ => return None,
     })
 }
 
 /// Labels to classes and back: the labels sorted, each encoded as its place, as scikit-learn's `LabelEncoder`.
 ///
+/// It knows the names of its labels: those of [`EMOTIONS`] or of [`FERPLUS_EMOTIONS`].
+///
 /// ```
-/// let encoder = fer_data::LabelEncoder::new(&[6, 3, 4])?;
+/// use fer_data::LabelEncoder;
+/// let encoder = LabelEncoder::new(&[6, 3, 4])?;
 /// assert_eq!(encoder.names(), ["happy", "sad", "neutral"]);
 /// assert_eq!(encoder.encode(6)?, 2);
 /// assert_eq!(encoder.decode(2)?, 6);
 /// assert_eq!(encoder.encode(5).unwrap_err().to_string(), "label 5 is not among the classes [3, 4, 6]");
+/// assert_eq!(LabelEncoder::ferplus(&[7, 0])?.names(), ["anger", "contempt"]);
 /// # Ok::<(), fer_data::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
-pub struct LabelEncoder(Vec<u8>);
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct LabelEncoder {
+    labels: Vec<u8>,
+    vocabulary: &'static [&'static str],
+}
+
+/// The encoder in a file: of FER2013's emotions the list of labels, of FER+'s the list with its name.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Fer2013(Vec<u8>),
+    FerPlus { ferplus: Vec<u8> },
+}
 
 impl LabelEncoder {
-    /// The encoder of these labels, in any order, repeated or not.
+    /// The encoder of these labels of [`EMOTIONS`], in any order, repeated or not.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a label over 6.
     pub fn new(labels: &[u8]) -> Result<Self> {
-        let mut present = [false; EMOTIONS.len()];
+        Self::of(labels, &EMOTIONS)
+    }
+
+    /// The encoder of these labels of [`FERPLUS_EMOTIONS`], in any order, repeated or not.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a label over 7.
+    pub fn ferplus(labels: &[u8]) -> Result<Self> {
+        Self::of(labels, &FERPLUS_EMOTIONS)
+    }
+
+    /// All of [`FERPLUS_EMOTIONS`] as classes.
+    pub(crate) fn all_of_ferplus() -> Self {
+        Self { labels: (0..FERPLUS_EMOTIONS.len() as u8).collect(), vocabulary: &FERPLUS_EMOTIONS }
+    }
+
+    /// The encoder of these labels, each the place of its name in `vocabulary`.
+    pub(crate) fn of(labels: &[u8], vocabulary: &'static [&'static str]) -> Result<Self> {
+        let mut present = vec![false; vocabulary.len()];
         for &label in labels {
             *present.get_mut(usize::from(label)).ok_or_else(|| Error::Invalid {
                 name: "label",
                 found: label.to_string(),
-                allowed: "0 to 6".to_owned(),
+                allowed: format!("0 to {}", vocabulary.len() - 1),
             })? = true;
         }
-        Ok(Self((0..).zip(present).filter_map(|(label, present)| present.then_some(label)).collect()))
+        let labels = (0..).zip(present).filter_map(|(label, present)| present.then_some(label)).collect();
+        Ok(Self { labels, vocabulary })
     }
 
     /// The class of a label, from 0.
@@ -63,9 +104,9 @@ impl LabelEncoder {
     /// # Errors
     /// [`Error::UnseenLabel`] for a label that is not among the classes.
     pub fn encode(&self, label: u8) -> Result<u32> {
-        match self.0.binary_search(&label) {
+        match self.labels.binary_search(&label) {
             Ok(class) => Ok(class as u32),
-            Err(_) => Err(Error::UnseenLabel { label, classes: self.0.clone() }),
+            Err(_) => Err(Error::UnseenLabel { label, classes: self.labels.clone() }),
         }
     }
 
@@ -74,45 +115,68 @@ impl LabelEncoder {
     /// # Errors
     /// [`Error::Invalid`] for a class that does not exist.
     pub fn decode(&self, class: u32) -> Result<u8> {
-        self.0.get(class as usize).copied().ok_or_else(|| Error::Invalid {
+        self.labels.get(class as usize).copied().ok_or_else(|| Error::Invalid {
             name: "class",
             found: class.to_string(),
-            allowed: format!("under {}", self.0.len()),
+            allowed: format!("under {}", self.labels.len()),
         })
     }
 
     /// The labels, sorted: the label of class 0, of class 1 ….
     pub fn labels(&self) -> &[u8] {
-        &self.0
+        &self.labels
+    }
+
+    /// The names of all labels there can be, chosen or not: [`EMOTIONS`] or [`FERPLUS_EMOTIONS`].
+    pub fn vocabulary(&self) -> &'static [&'static str] {
+        self.vocabulary
+    }
+
+    /// The name of a label, whether it is among the classes or not; none for a label beyond the vocabulary.
+    pub fn name(&self, label: u8) -> Option<&'static str> {
+        self.vocabulary.get(usize::from(label)).copied()
     }
 
     /// The names of the classes, from class 0.
     pub fn names(&self) -> Vec<&'static str> {
-        self.0.iter().map(|&label| EMOTIONS[usize::from(label)]).collect()
+        self.labels.iter().filter_map(|&label| self.name(label)).collect()
     }
 
     /// The number of classes.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.labels.len()
     }
 
     /// Whether there is no class.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.labels.is_empty()
     }
 }
 
-impl TryFrom<Vec<u8>> for LabelEncoder {
+impl Default for LabelEncoder {
+    /// No class.
+    fn default() -> Self {
+        Self { labels: Vec::new(), vocabulary: &EMOTIONS }
+    }
+}
+
+impl TryFrom<Written> for LabelEncoder {
     type Error = Error;
 
-    fn try_from(labels: Vec<u8>) -> Result<Self> {
-        Self::new(&labels)
+    fn try_from(written: Written) -> Result<Self> {
+        match written {
+            Written::Fer2013(labels) => Self::new(&labels),
+            Written::FerPlus { ferplus } => Self::ferplus(&ferplus),
+        }
     }
 }
 
-impl From<LabelEncoder> for Vec<u8> {
+impl From<LabelEncoder> for Written {
     fn from(encoder: LabelEncoder) -> Self {
-        encoder.0
+        match encoder.vocabulary.len() > EMOTIONS.len() {
+            true => Self::FerPlus { ferplus: encoder.labels },
+            false => Self::Fer2013(encoder.labels),
+        }
     }
 }
 
@@ -128,8 +192,30 @@ mod tests {
     }
 
     #[test]
+    fn contempt_is_the_eighth_of_ferplus() {
+        assert_eq!(FERPLUS_EMOTIONS[..7], EMOTIONS);
+        let error = LabelEncoder::ferplus(&[8]).unwrap_err();
+        assert_eq!(error.to_string(), "label is 8; allowed: 0 to 7");
+        let all = LabelEncoder::all_of_ferplus();
+        assert_eq!(all, LabelEncoder::ferplus(&[0, 1, 2, 3, 4, 5, 6, 7]).unwrap());
+        assert_eq!((all.name(7), all.name(8)), (Some("contempt"), None));
+        assert_ne!(LabelEncoder::new(&[3]).unwrap(), LabelEncoder::ferplus(&[3]).unwrap());
+    }
+
+    #[test]
+    fn an_encoder_is_read_as_it_was_written() {
+        for (encoder, json) in [
+            (LabelEncoder::new(&[6, 3]).unwrap(), "[3,6]"),
+            (LabelEncoder::ferplus(&[7, 3]).unwrap(), r#"{"ferplus":[3,7]}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&encoder).unwrap(), json);
+            assert_eq!(serde_json::from_str::<LabelEncoder>(json).unwrap(), encoder);
+        }
+    }
+
+    #[test]
     fn every_emotion_is_known_by_its_own_name() {
-        for (code, name) in (0..).zip(EMOTIONS) {
+        for (code, name) in (0..).zip(FERPLUS_EMOTIONS) {
             assert_eq!(emotion_code(name), Some(code));
         }
     }

@@ -1,44 +1,23 @@
-//! Makes batches of a dataset, in threads that run ahead of the training.
-//!
-//! Each of T threads makes every T-th batch and hands it over through a queue of its own, which the consumer
-//! empties in turn. So batches come in order, never more than the queues hold are waiting, and nothing depends
-//! on which thread is faster.
+//! Which images make a batch, and what is done to them.
 
-use std::{
-    error::Error as StdError,
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        mpsc::{Receiver, sync_channel},
-    },
-    thread::{self, JoinHandle},
-};
+use std::{error::Error as StdError, fmt, sync::Arc};
 
 use fer_rand::{Purpose, Stream};
-use ndarray::{Array4, ArrayViewMut2, s};
+use ndarray::{ArrayViewMut2, ArrayViewMut4};
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Error, Result};
+use crate::{Dataset, Epoch, Error, Result};
 
 const SHUFFLE: Purpose = Purpose::named("shuffle");
 const AUGMENT: Purpose = Purpose::named("augment");
+const MIXUP: Purpose = Purpose::named("mixup");
 
-/// Why a function on images failed.
+/// Why a function on images or on batches failed.
 pub type MapError = Box<dyn StdError + Send + Sync>;
 
 type Map = dyn Fn(ArrayViewMut2<'_, f32>, Stream) -> Result<(), MapError> + Send + Sync;
-
-/// Some images, ready for a network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// (batch, 1, height, width), 0 to 1 before the function on images, whatever it makes of them after.
-    pub images: Array4<f32>,
-    /// The class of each image, from 0; empty for data without labels.
-    pub labels: Vec<u32>,
-    /// The data row of each image, from 0.
-    pub rows: Vec<u32>,
-}
+type MapBatch =
+    dyn Fn(ArrayViewMut4<'_, f32>, ArrayViewMut2<'_, f32>, Stream) -> Result<(), MapError> + Send + Sync;
 
 /// How a [`Loader`] makes batches; `Default` is the notebook's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +25,11 @@ pub struct Batch {
 pub struct LoaderConfig {
     /// Images in a batch, over 0; the last batch of an epoch holds what is left. 32.
     pub batch_size: usize,
+    /// Leaves out the last batch of an epoch where it is not full. False.
+    pub drop_last: bool,
     /// Shuffles the images anew in each epoch. True.
     pub shuffle: bool,
-    /// The seed of the shuffling and of the function on images. 42.
+    /// The seed of the shuffling and of the functions on images and batches. 42.
     pub seed: u64,
     /// Threads that make batches; with 0 the consumer makes them itself. 2. The batches do not depend on it.
     pub threads: usize,
@@ -58,7 +39,7 @@ pub struct LoaderConfig {
 
 impl Default for LoaderConfig {
     fn default() -> Self {
-        Self { batch_size: 32, shuffle: true, seed: 42, threads: 2, prefetch: 8 }
+        Self { batch_size: 32, drop_last: false, shuffle: true, seed: 42, threads: 2, prefetch: 8 }
     }
 }
 
@@ -82,20 +63,27 @@ impl Default for LoaderConfig {
 pub struct Loader {
     data: Dataset,
     config: LoaderConfig,
-    map: Option<Arc<Map>>,
+    pub(crate) map: Option<Arc<Map>>,
+    pub(crate) map_batch: Option<Arc<MapBatch>>,
 }
 
 impl Loader {
     /// A loader of all rows in view.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a batch size of 0.
+    /// [`Error::Invalid`] for a batch size of 0, or one over the rows in view with `drop_last`, which would leave no
+    /// batch.
     pub fn new(data: Dataset, config: LoaderConfig) -> Result<Self> {
-        if config.batch_size == 0 {
-            let allowed = "1 or more".to_owned();
-            return Err(Error::Invalid { name: "batch_size", found: "0".to_owned(), allowed });
+        let LoaderConfig { batch_size, drop_last, .. } = config;
+        let wrong =
+            |allowed| Err(Error::Invalid { name: "batch_size", found: batch_size.to_string(), allowed });
+        if batch_size == 0 {
+            return wrong("1 or more".to_owned());
         }
-        Ok(Self { data, config, map: None })
+        if drop_last && !data.is_empty() && batch_size > data.len() {
+            return wrong(format!("at most {}, the rows there are, with drop_last", data.len()));
+        }
+        Ok(Self { data, config, map: None, map_batch: None })
     }
 
     /// Applies `function` to each image (height, width), 0 to 1, in the threads: augmentation. Its random
@@ -107,9 +95,53 @@ impl Loader {
         Self { map: Some(Arc::new(function)), ..self }
     }
 
+    /// Applies `function` to each batch in the threads, after the images' own function: to its images (batch, 1,
+    /// height, width) and its targets (batch, classes). This is where mixup has its place. Its random numbers come
+    /// from the stream it is given, which is named by the seed, the epoch and the batch.
+    ///
+    /// ```
+    /// use fer_data::{Dataset, Loader, LoaderConfig};
+    /// use ndarray::Axis;
+    /// let loader = Loader::new(Dataset::drawn(64, 42), LoaderConfig::default())?;
+    /// // Every image half its neighbour on the other side of the batch, and its targets too.
+    /// let mixed = loader.map_batch(|mut images, mut targets, _| {
+    ///     let (other_images, other_targets) = (images.to_owned(), targets.to_owned());
+    ///     for (i, j) in (0..images.dim().0).rev().enumerate() {
+    ///         let mut image = images.index_axis_mut(Axis(0), i);
+    ///         image.zip_mut_with(&other_images.index_axis(Axis(0), j), |a, b| *a = 0.5 * (*a + b));
+    ///         let mut target = targets.index_axis_mut(Axis(0), i);
+    ///         target.zip_mut_with(&other_targets.index_axis(Axis(0), j), |a, b| *a = 0.5 * (*a + b));
+    ///     }
+    ///     Ok(())
+    /// });
+    /// for batch in mixed.epoch(0) {
+    ///     let targets = batch?.targets;
+    ///     assert!(targets.rows().into_iter().all(|target| target.sum() == 1.0));
+    ///     assert_eq!(targets.row(0), targets.row(31));
+    /// }
+    /// # Ok::<(), fer_data::Error>(())
+    /// ```
+    pub fn map_batch<F>(self, function: F) -> Self
+    where
+        F: Fn(ArrayViewMut4<'_, f32>, ArrayViewMut2<'_, f32>, Stream) -> Result<(), MapError>
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self { map_batch: Some(Arc::new(function)), ..self }
+    }
+
     /// The batches of an epoch.
     pub fn batches(&self) -> usize {
-        self.data.len().div_ceil(self.config.batch_size)
+        match self.config.drop_last {
+            true => self.data.len() / self.config.batch_size,
+            false => self.data.len().div_ceil(self.config.batch_size),
+        }
+    }
+
+    /// The images of an epoch: all in view, or those of the full batches with `drop_last`.
+    pub fn samples(&self) -> usize {
+        self.data.len().min(self.batches() * self.config.batch_size)
     }
 
     /// The data that batches are made of.
@@ -122,20 +154,28 @@ impl Loader {
         self.map.is_some()
     }
 
+    /// Whether a function is applied to each batch.
+    pub fn is_batch_mapped(&self) -> bool {
+        self.map_batch.is_some()
+    }
+
     /// How batches are made.
     pub fn config(&self) -> &LoaderConfig {
         &self.config
     }
 
-    /// The order in which epoch `epoch` takes the images in view.
+    /// The positions of the images of epoch `epoch`, [`samples`](Self::samples) of them, in the order in which they
+    /// are taken. With `drop_last` the images left out are others in each epoch if they are shuffled.
     pub fn order(&self, epoch: u32) -> Vec<usize> {
-        match self.config.shuffle {
+        let mut order = match self.config.shuffle {
             true => {
                 let stream = Stream { seed: self.config.seed, purpose: SHUFFLE, epoch, item: 0 };
                 stream.rng().permutation(self.data.len())
             }
             false => (0..self.data.len()).collect(),
-        }
+        };
+        order.truncate(self.samples());
+        order
     }
 
     /// The random numbers that the function on images gets for data row `row` in epoch `epoch`.
@@ -143,126 +183,24 @@ impl Loader {
         Stream { seed: self.config.seed, purpose: AUGMENT, epoch, item: row }
     }
 
+    /// The random numbers that the function on batches gets for batch `step`, from 0, of epoch `epoch`.
+    pub fn batch_stream(&self, epoch: u32, step: u32) -> Stream {
+        Stream { seed: self.config.seed, purpose: MIXUP, epoch, item: step }
+    }
+
     /// The batches of epoch `epoch`, from 0: the same for a seed whatever the number of threads.
     pub fn epoch(&self, epoch: u32) -> Epoch {
-        let maker = Maker { loader: self.clone(), order: self.order(epoch).into(), epoch };
-        let batches = self.batches();
-        let threads = self.config.threads.min(batches);
-        let workers = (0..threads).map(|first| {
-            let (sender, queue) = sync_channel(self.config.prefetch.div_ceil(threads));
-            let maker = maker.clone();
-            let work = move || {
-                for index in (first..batches).step_by(threads) {
-                    let batch = maker.make(index);
-                    let failed = batch.is_err();
-                    // Nobody takes the batch when the epoch was dropped.
-                    if sender.send(batch).is_err() || failed {
-                        return;
-                    }
-                }
-            };
-            let thread = thread::Builder::new().name(format!("fer-data load {first}")).spawn(work).ok();
-            Worker { queue: Some(queue), thread }
-        });
-        Epoch { workers: workers.collect(), maker, next: 0, batches }
+        Epoch::new(self.clone(), epoch)
     }
 }
 
 impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { data, config, map } = self;
-        let map = map.is_some();
-        f.debug_struct("Loader").field("data", data).field("config", config).field("map", &map).finish()
+        f.debug_struct("Loader")
+            .field("data", &self.data)
+            .field("config", &self.config)
+            .field("map", &self.is_mapped())
+            .field("map_batch", &self.is_batch_mapped())
+            .finish()
     }
-}
-
-/// The batches of one epoch, in order. After an error there are no more.
-///
-/// Dropping it midway stops the threads and waits for the image each has in hand.
-pub struct Epoch {
-    maker: Maker,
-    workers: Vec<Worker>,
-    next: usize,
-    batches: usize,
-}
-
-struct Worker {
-    queue: Option<Receiver<Result<Batch>>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Iterator for Epoch {
-    type Item = Result<Batch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next == self.batches {
-            return None;
-        }
-        let batch = if self.workers.is_empty() {
-            self.maker.make(self.next)
-        } else {
-            let worker = &self.workers[self.next % self.workers.len()];
-            let received = worker.queue.as_ref().and_then(|queue| queue.recv().ok());
-            // A queue closes early only when its thread never started: panics are caught where they occur.
-            received.unwrap_or(Err(Error::Thread))
-        };
-        self.next = if batch.is_ok() { self.next + 1 } else { self.batches };
-        Some(batch)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (usize::from(self.next < self.batches), Some(self.batches - self.next))
-    }
-}
-
-impl Drop for Epoch {
-    fn drop(&mut self) {
-        // All queues close before any thread is waited for, so that all end at once.
-        self.workers.iter_mut().for_each(|worker| worker.queue = None);
-        for worker in &mut self.workers {
-            let _ = worker.thread.take().map(JoinHandle::join);
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Maker {
-    loader: Loader,
-    order: Arc<[usize]>,
-    epoch: u32,
-}
-
-impl Maker {
-    fn make(&self, index: usize) -> Result<Batch> {
-        let Loader { data, config, map } = &self.loader;
-        let start = index * config.batch_size;
-        let positions = &self.order[start..self.order.len().min(start + config.batch_size)];
-        let side = data.side();
-        let mut pixels = Vec::with_capacity(positions.len() * side * side);
-        for &i in positions {
-            pixels.extend(data.pixels(i).iter().map(|&pixel| f32::from(pixel) / 255.0));
-        }
-        let rows: Vec<u32> = positions.iter().map(|&i| data.rows()[i]).collect();
-        let labels = positions.iter().filter_map(|&i| data.label(i));
-        let labels = labels.map(|label| data.encoder().encode(label)).collect::<Result<_>>()?;
-        // As many pixels were pushed as the shape has, so the error cannot occur.
-        let mut images = Array4::from_shape_vec((positions.len(), 1, side, side), pixels).unwrap_or_default();
-        if let Some(map) = map {
-            for (n, &row) in rows.iter().enumerate() {
-                let stream = self.loader.stream(self.epoch, row);
-                let image = images.slice_mut(s![n, 0, .., ..]);
-                let outcome = catch_unwind(AssertUnwindSafe(|| map(image, stream)));
-                outcome
-                    .unwrap_or_else(|panic| Err(panic_message(&*panic).into()))
-                    .map_err(|error| Error::Map { row, message: error.to_string() })?;
-            }
-        }
-        Ok(Batch { images, labels, rows })
-    }
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let message = panic.downcast_ref::<&str>().map(|message| (*message).to_owned());
-    let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("panicked: {}", message.unwrap_or_else(|| "no message".to_owned()))
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use fer_rand::RandomState;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Duplicates, EMOTIONS, Error, Result, Subsets, Usage};
+use crate::{Dataset, Duplicates, Error, Result, Subsets, Usage};
 
 /// How to divide data; `Default` is the notebook's way.
 ///
@@ -151,7 +151,8 @@ impl Dataset {
             if rows < needed { Err(Error::TooFew { what, rows, needed }) } else { Ok(()) }
         };
         for (&label, positions) in labels.iter().zip(&classes) {
-            few(format!("class {label} ({})", EMOTIONS[usize::from(label)]), positions.len(), 2)?;
+            let name = self.encoder().name(label).unwrap_or_default();
+            few(format!("class {label} ({name})"), positions.len(), 2)?;
         }
         few("the training side".to_owned(), train_rows, classes.len())?;
         few("the validation side".to_owned(), valid_rows, classes.len())?;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use fer_data::{Batch, Dataset, Loader, LoaderConfig};
+use ndarray::{Array3, Axis};
 use rand::Rng;
 
 fn config(threads: usize) -> LoaderConfig {
@@ -72,6 +73,95 @@ fn without_shuffle_and_function_batches_are_the_data() {
     assert_eq!(labels, expected);
     for ((y, x), &grey) in data.image(0).indexed_iter() {
         assert_eq!(batches[0].images[(0, 0, y, x)], f32::from(grey) / 255.0);
+    }
+}
+
+#[test]
+fn targets_are_one_hot_at_the_label_and_empty_without_labels() {
+    for batch in collect(&noisy(config(2)), 0) {
+        assert_eq!(batch.targets.dim(), (batch.rows.len(), 3));
+        for (target, &label) in batch.targets.rows().into_iter().zip(&batch.labels) {
+            assert_eq!((target[label as usize], target.sum()), (1.0, 1.0));
+        }
+    }
+    let unlabelled = Dataset::new(Array3::zeros((5, 4, 4)), None, None).unwrap();
+    let batches = collect(&Loader::new(unlabelled, config(0)).unwrap(), 0);
+    assert_eq!((batches[0].targets.dim(), batches[0].labels.len()), ((5, 0), 0));
+}
+
+#[test]
+fn the_last_batch_can_be_left_out_where_it_is_not_full() {
+    let dropping = |batch_size| LoaderConfig { batch_size, drop_last: true, ..config(2) };
+    let loader = noisy(dropping(8));
+    assert_eq!((loader.batches(), loader.samples(), loader.order(3).len()), (5, 40, 40));
+    let batches = collect(&loader, 3);
+    assert_eq!(batches, collect(&noisy(config(2)), 3)[..5]);
+    assert_eq!(noisy(config(2)).samples(), 45);
+    // A batch that is full is not left out.
+    assert_eq!(collect(&noisy(dropping(15)), 0).len(), 3);
+    assert_eq!(collect(&noisy(dropping(45)), 0).len(), 1);
+    let error = Loader::new(Dataset::drawn(45, 1), dropping(46)).unwrap_err().to_string();
+    assert_eq!(error, "batch_size is 46; allowed: at most 45, the rows there are, with drop_last");
+}
+
+#[test]
+fn a_configuration_written_before_drop_last_is_read() {
+    let read: LoaderConfig = serde_json::from_str(r#"{"batch_size":8,"seed":1}"#).unwrap();
+    assert_eq!(read, LoaderConfig { batch_size: 8, seed: 1, ..LoaderConfig::default() });
+    assert!(!read.drop_last);
+}
+
+/// A loader that also blends each batch with its reverse, by a random share.
+fn mixed(config: LoaderConfig) -> Loader {
+    noisy(config).map_batch(|mut images, mut targets, stream| {
+        let share = stream.rng().next_u32() as f32 / u32::MAX as f32;
+        let (mut other_images, mut other_targets) = (images.to_owned(), targets.to_owned());
+        other_images.invert_axis(Axis(0));
+        other_targets.invert_axis(Axis(0));
+        images.zip_mut_with(&other_images, |a, b| *a += share * (b - *a));
+        targets.zip_mut_with(&other_targets, |a, b| *a += share * (b - *a));
+        Ok(())
+    })
+}
+
+#[test]
+fn the_function_on_batches_comes_after_that_on_images_with_the_batchs_own_numbers() {
+    let expected = collect(&mixed(config(0)), 3);
+    for threads in [1, 2, 5] {
+        assert_eq!(collect(&mixed(config(threads)), 3), expected, "{threads} threads");
+    }
+    let plain = collect(&noisy(config(0)), 3);
+    for (step, (mixed_batch, batch)) in (0..).zip(expected.iter().zip(&plain)) {
+        assert_eq!((&mixed_batch.rows, &mixed_batch.labels), (&batch.rows, &batch.labels));
+        let stream = mixed(config(0)).batch_stream(3, step);
+        assert_eq!((stream.seed, stream.epoch, stream.item), (42, 3, step));
+        let share = stream.rng().next_u32() as f32 / u32::MAX as f32;
+        let last = batch.rows.len() - 1;
+        let (a, b) = (batch.images[(0, 0, 5, 7)], batch.images[(last, 0, 5, 7)]);
+        assert_eq!(mixed_batch.images[(0, 0, 5, 7)], a + share * (b - a));
+        let (a, b) = (batch.targets[(0, 2)], batch.targets[(last, 2)]);
+        assert_eq!(mixed_batch.targets[(0, 2)], a + share * (b - a));
+    }
+    let loader = Loader::new(Dataset::drawn(9, 1), config(0)).unwrap().map_batch(|_, _, _| Ok(()));
+    assert!(loader.is_batch_mapped() && !loader.is_mapped());
+    assert!(!noisy(config(0)).is_batch_mapped() && noisy(config(0)).is_mapped());
+}
+
+#[test]
+fn an_error_or_a_panic_on_a_batch_ends_the_epoch_with_its_number() {
+    for threads in [0, 1, 3] {
+        let loader = Loader::new(Dataset::drawn(45, 1), config(threads)).unwrap();
+        let failing = loader.clone().map_batch(|_, _, stream| match stream.item {
+            2 => Err("out of paint".into()),
+            _ => Ok(()),
+        });
+        let outcomes: Vec<_> = failing.epoch(0).collect();
+        assert_eq!(outcomes.len(), 3);
+        let error = outcomes[2].as_ref().unwrap_err().to_string();
+        assert_eq!(error, "batch 2: the function on batches failed: out of paint");
+        let panicking = loader.map_batch(|_, _, _| panic!("no paint"));
+        let error = panicking.epoch(0).next().unwrap().unwrap_err().to_string();
+        assert_eq!(error, "batch 0: the function on batches failed: panicked: no paint");
     }
 }
 

@@ -1,0 +1,168 @@
+//! Data that is in memory already: converted to grey and to one size, with a word on it.
+
+use std::{
+    fmt::{Debug, Write},
+    fs,
+    sync::{Arc, Mutex},
+};
+
+use fer_data::{Dataset, Usage};
+use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage, Rgba, RgbaImage, imageops};
+use ndarray::Array4;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+/// Keeps every message.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            write!(self.0, "{value:?}").unwrap();
+        }
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.lock().unwrap().push(message.0);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// What is said of colour while `work` runs.
+fn said<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let log = Log::default();
+    let made = tracing::subscriber::with_default(log.clone(), work);
+    let messages =
+        log.0.lock().unwrap().iter().filter(|message| message.contains("colour")).cloned().collect();
+    (made, messages)
+}
+
+/// Squares of one tone, 10 for the first.
+fn colours(n: u8, side: u32) -> impl Iterator<Item = (DynamicImage, u8)> {
+    (1..=n).map(move |i| (RgbImage::from_pixel(side, side, Rgb([10 * i; 3])).into(), i % 7))
+}
+
+#[test]
+fn images_of_any_kind_become_grey_and_that_is_said_once() {
+    let grey = GrayImage::from_fn(6, 6, |x, y| Luma([(40 * x + y) as u8]));
+    let alpha = RgbaImage::from_pixel(6, 6, Rgba([200, 100, 50, 10]));
+    let images = colours(3, 6).chain([(grey.clone().into(), 6), (alpha.into(), 0)]);
+    let (data, said) = said(|| Dataset::from_images(images, None).unwrap());
+    assert_eq!(said, ["memory: 4 of 5 images in colour, converted to grey"]);
+    assert_eq!((data.len(), data.side()), (5, 6));
+    assert_eq!(data.labels(), Some(&[1, 2, 3, 6, 0][..]));
+    assert_eq!([0, 1, 2].map(|i| data.image(i)[(3, 5)]), [10, 20, 30]);
+    assert!(data.image(3).iter().eq(grey.as_raw()));
+    let luma = 0.2126 * 200.0 + 0.7152 * 100.0 + 0.0722 * 50.0_f32;
+    assert!((f32::from(data.image(4)[(0, 0)]) - luma).abs() <= 1.0);
+    assert_eq!(data.targets().dim(), (5, 5));
+}
+
+#[test]
+fn nothing_is_said_of_grey_images() {
+    let images = [(DynamicImage::new_luma8(4, 4), 3), (DynamicImage::new_luma16(4, 4), 4)];
+    let (data, said) = said(|| Dataset::from_images(images, None).unwrap());
+    assert_eq!((data.len(), said), (2, vec![]));
+}
+
+#[test]
+fn with_a_side_images_of_any_size_are_resized() {
+    let small = GrayImage::from_fn(5, 9, |x, y| Luma([(20 * x + 11 * y) as u8]));
+    let images = colours(1, 100).chain([(small.clone().into(), 6), (DynamicImage::new_luma8(8, 8), 3)]);
+    let data = Dataset::from_images(images, Some(8)).unwrap();
+    assert_eq!((data.len(), data.side()), (3, 8));
+    assert!(data.image(0).iter().all(|tone| *tone == 10));
+    let resized = imageops::resize(&small, 8, 8, imageops::FilterType::Triangle);
+    assert!(data.image(1).iter().eq(resized.as_raw()));
+}
+
+#[test]
+fn images_that_do_not_fit_are_named() {
+    let error = |sizes: &[(u32, u32)], side| {
+        let images = sizes.iter().map(|&(width, height)| (DynamicImage::new_luma8(width, height), 3));
+        Dataset::from_images(images, side).unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(&[(4, 4), (4, 5)], None),
+        "images is 4×5 at position 1; allowed: square images, or any with a side"
+    );
+    assert_eq!(
+        error(&[(4, 4), (5, 5)], None),
+        "images is 5×5 at position 1; allowed: 4×4, as the first image, or any with a side"
+    );
+    for side in [None, Some(4)] {
+        assert_eq!(error(&[(0, 4)], side), "images is 0×4 at position 0; allowed: at least one pixel");
+        assert_eq!(error(&[], side), "memory: no image");
+    }
+    assert_eq!(error(&[(4, 4)], Some(0)), "side is 0; allowed: 1 to 2³² − 1 pixels");
+    let labelled = Dataset::from_images([(DynamicImage::new_luma8(4, 4), 7)], None).unwrap_err();
+    assert_eq!(labelled.to_string(), "label is 7; allowed: 0 to 6");
+}
+
+#[test]
+fn an_array_of_colour_becomes_grey_as_images_do() {
+    let images = Array4::from_shape_fn((3, 4, 4, 3), |(n, y, x, c)| (50 * n + 16 * y + 5 * x + 20 * c) as u8);
+    let usages = Some(vec![Usage::Training; 3]);
+    let (data, messages) =
+        said(|| Dataset::from_colour(images.clone(), Some(vec![3, 4, 6]), usages).unwrap());
+    assert_eq!(messages, ["memory: 3 of 3 images in colour, converted to grey"]);
+    assert_eq!((data.len(), data.usage(2)), (3, Some(Usage::Training)));
+    let one =
+        |n: usize| RgbImage::from_raw(4, 4, images.index_axis(ndarray::Axis(0), n).iter().copied().collect());
+    let same = Dataset::from_images((0..3).map(|n| (one(n).unwrap().into(), 3)), None).unwrap();
+    assert!((0..3).all(|i| data.image(i) == same.image(i)));
+
+    // The layout in memory does not matter.
+    let turned = images.clone().reversed_axes().as_standard_layout().into_owned().reversed_axes();
+    assert!(!turned.is_standard_layout());
+    let turned = Dataset::from_colour(turned, None, None).unwrap();
+    assert!((0..3).all(|i| turned.image(i) == same.image(i)));
+    assert_eq!(turned.labels(), None);
+
+    let error = |shape| Dataset::from_colour(Array4::zeros(shape), None, None).unwrap_err().to_string();
+    assert_eq!(
+        error((2, 4, 4, 1)),
+        "images is 2×4×4×1; allowed: images × height × width × 3: red, green, blue"
+    );
+    assert_eq!(error((2, 4, 5, 3)), "images is 4×5; allowed: square images");
+    assert_eq!(error((2, 0, 0, 3)), "images is 0×0; allowed: square images");
+}
+
+#[test]
+fn a_folder_with_colour_says_so_once() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("happy")).unwrap();
+    let save = |name, image: DynamicImage| image.save(root.path().join("happy").join(name)).unwrap();
+    save("a.png", DynamicImage::new_luma8(4, 4));
+    save("b.png", DynamicImage::new_rgb8(4, 4));
+    save("c.png", DynamicImage::new_rgba8(4, 4));
+    let (data, said) = said(|| Dataset::open(root.path()).unwrap());
+    assert_eq!(data.len(), 3);
+    let expected = format!("{}: 2 of 3 images in colour, converted to grey", root.path().display());
+    assert_eq!(said, [expected]);
+}
