@@ -1,6 +1,6 @@
 //! A figure: the list of shapes that both its SVG and its PNG are made of.
 
-use std::{fs, io::Write, path::Path as FilePath};
+use std::path::{Path as FilePath, PathBuf};
 
 use ndarray::{Array2, ArrayView2};
 use plotters::style::{
@@ -83,10 +83,17 @@ impl Figure {
         png::picture(self)
     }
 
-    /// Writes `STEM.svg` and `STEM.png`: each first under a temporary name in the same folder, then renamed.
+    /// Writes `STEM.svg` and `STEM.png`, each whole or not at all; their folder is made when it is missing.
     pub fn save(&self, stem: impl AsRef<FilePath>) -> Result<()> {
-        write(stem.as_ref(), ".svg", self.to_svg()?.as_bytes())?;
-        write(stem.as_ref(), ".png", &self.to_png()?)
+        let write = |extension: &str, bytes: &[u8]| {
+            // A dot in the stem is part of it.
+            let mut path = stem.as_ref().as_os_str().to_owned();
+            path.push(extension);
+            let path = PathBuf::from(path);
+            fer_files::write(&path, bytes).map_err(|source| Error::Write { path, source })
+        };
+        write(".svg", self.to_svg()?.as_bytes())?;
+        write(".png", &self.to_png()?)
     }
 
     pub(crate) fn fill(&mut self, path: Option<Path>, color: RGBColor) {
@@ -143,21 +150,4 @@ pub(crate) fn polygon(points: &[(f32, f32)]) -> Option<Path> {
         path.close();
     }
     path.finish()
-}
-
-fn write(stem: &FilePath, extension: &str, bytes: &[u8]) -> Result<()> {
-    let named = |end: &str| {
-        let mut path = stem.as_os_str().to_owned();
-        path.push(end);
-        std::path::PathBuf::from(path)
-    };
-    let (path, temporary) = (named(extension), named(&format!("{extension}.tmp")));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, &path));
-    written.map_err(|source| {
-        // The error that matters is the first one.
-        let _ = fs::remove_file(&temporary);
-        Error::Write { path, source }
-    })
 }
