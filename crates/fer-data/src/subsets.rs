@@ -1,11 +1,6 @@
 //! The sides of a split, and the file that records them.
 
-use std::{
-    fmt::Write as _,
-    fs::{self, File},
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{fmt::Write as _, path::Path};
 
 use crate::{
     Dataset, Error, Problem, Result,
@@ -30,7 +25,7 @@ pub struct Subsets {
 
 impl Subsets {
     /// Writes the split as CSV: `row,subset`, the data row from 0 and `train`, `valid` or `test`, in the order
-    /// of the split. The file appears whole or not at all.
+    /// of the split. The file appears whole or not at all; its folder is made when it is missing.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -44,15 +39,7 @@ impl Subsets {
             }
         }
         let path = path.as_ref();
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".tmp");
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&temporary)?;
-            file.write_all(csv.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)
-        };
-        write().map_err(|source| Error::Io { path: path.to_owned(), source })
+        fer_files::write(path, csv).map_err(|source| Error::Io { path: path.to_owned(), source })
     }
 
     /// Reads what [`write_csv`](Self::write_csv) wrote, for the same data: the rows must be in view.
@@ -117,6 +104,8 @@ fn wrong(column: &'static str, found: &str, allowed: String) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::Split;
 

@@ -1,8 +1,7 @@
 //! A model on disk: `model.safetensors` with the weights and `model.toml` with all else.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
@@ -126,9 +125,12 @@ pub fn save(dir: &Path, config: &ModelConfig, tensors: &impl NamedTensors) -> Re
         name: dir.join(SETTINGS).display().to_string(),
         message: e.to_string(),
     })?;
-    fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    write_whole(&dir.join(WEIGHTS), &weights)?;
-    write_whole(&dir.join(SETTINGS), settings.as_bytes())
+    let write = |name, bytes: &[u8]| {
+        let path = dir.join(name);
+        fer_files::write(&path, bytes).map_err(Error::io(&path))
+    };
+    write(WEIGHTS, &weights)?;
+    write(SETTINGS, settings.as_bytes())
 }
 
 /// The tensors of this architecture on the CPU, for the file `name`.
@@ -200,16 +202,4 @@ pub(crate) fn check_shape(
         expected: format!("F32 {expected:?}"),
         found: format!("{dtype} {found:?}"),
     })
-}
-
-/// Writes to a temporary name in the same folder, syncs and renames.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let temporary = path.with_extension("tmp");
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(Error::io(path))
 }

@@ -1,32 +1,20 @@
-//! The axes of a chart, drawn by plotters.
+//! The axes of a chart, and what is drawn between them.
 
-use plotters::{
-    chart::{ChartBuilder, ChartContext},
-    coord::ranged1d::ValueFormatter,
-    drawing::IntoDrawingArea,
-    element::{Circle, PathElement, Polygon},
-    prelude::Cartesian2d,
-    style::{
-        Color, IntoFont, RGBColor, TextStyle,
-        text_anchor::{HPos, VPos},
-    },
-};
+use std::ops::Range;
 
 use crate::{
-    Figure, Result,
-    canvas::{Canvas, FINE, fine},
-    figure::Text,
-    font,
+    Figure, font,
     scale::Scale,
-    theme::{CENTERED, FAINT, GRID, INK, NAME_SIZE, TICK_SIZE, TITLE_SIZE},
+    shape::{Color, Horizontal, Text, Vertical, polygon},
+    theme::{CENTERED, FAINT, GRID, NAME_SIZE, TICK_SIZE, TITLE_SIZE},
 };
 
 /// The height above the plot that the title and the legend take.
 const HEADER: f32 = 44.0;
 /// From the axis to its tick's text.
 const TICK_GAP: f32 = 8.0;
-/// The height that the name of an axis takes.
-const NAME_HEIGHT: f32 = 26.0;
+/// The room that the name of an axis takes beside it.
+const NAME_ROOM: f32 = 26.0;
 /// The room below.
 const FOOTER: f32 = 8.0;
 /// The widest that the name of a class may be along an axis.
@@ -42,8 +30,15 @@ pub(crate) enum Along<'a> {
     Names(&'a [&'a str]),
 }
 
-/// A chart whose axes are drawn, ready for what it shows.
-pub(crate) struct Chart<'a>(ChartContext<'a, Canvas<'a>, Cartesian2d<Scale, Scale>>);
+/// A chart whose axes are drawn, ready for what it shows. Its points are (x, y) in the units of the axes, widths and
+/// radii in pixels.
+pub(crate) struct Chart<'a> {
+    figure: &'a mut Figure,
+    /// The left and the right end of the horizontal axis in pixels, and what they stand for.
+    x: (Range<f32>, Range<f64>),
+    /// The lower and the upper end of the vertical axis.
+    y: (Range<f32>, Range<f64>),
+}
 
 impl<'a> Chart<'a> {
     /// Draws title, legend and axes, each axis with its name, into the part of the figure from `left` to
@@ -52,85 +47,99 @@ impl<'a> Chart<'a> {
         figure: &'a mut Figure,
         (left, width): (f32, f32),
         title: &str,
-        legend: &[(&str, RGBColor)],
+        legend: &[(&str, Color)],
         (x_name, along): (&str, Along<'_>),
-        (y_name, y): (&str, Scale),
-    ) -> Result<Self> {
-        let height = figure.height() as f32 - FOOTER;
-        let tick_width = |&tick: &f64| font::width(&y.format_ext(&tick), TICK_SIZE);
-        let y_area = y.ticks.iter().map(tick_width).fold(0.0, f32::max) + TICK_GAP + NAME_HEIGHT;
-        let plot_left = left + y_area;
-        let plot_width = (width - y_area).max(1.0);
-        let slot = |names: &[&str]| plot_width / names.len() as f32;
+        (y_name, y_scale): (&str, Scale),
+    ) -> Self {
+        let (end, foot) = (left + width, figure.height() as f32 - FOOTER);
+        let widest = y_scale.texts().map(|(_, text)| font::width(&text, TICK_SIZE)).fold(0.0, f32::max);
+        let start = (left + NAME_ROOM + widest + TICK_GAP).min(end - 1.0);
         let x_texts = match &along {
             Along::Scale(_) => TICK_SIZE * 1.2,
-            Along::Names(names) => names_height(names, slot(names)),
+            Along::Names(names) => names_height(names, (end - start) / names.len() as f32),
         };
-        let x_area = TICK_GAP + x_texts + NAME_HEIGHT;
+        let bottom = foot - NAME_ROOM - x_texts - TICK_GAP;
 
-        let heading = Text { size: TITLE_SIZE, horizontal: HPos::Left, ..CENTERED };
-        figure.text(title, (plot_left, HEADER / 2.0), &heading);
-        draw_legend(figure, plot_left + plot_width, legend);
+        let heading = Text { size: TITLE_SIZE, horizontal: Horizontal::Left, ..CENTERED };
+        figure.text(title, (start, HEADER / 2.0), &heading);
+        draw_legend(figure, end, legend);
+        let name = Text { size: NAME_SIZE, ..CENTERED };
+        figure.text(x_name, ((start + end) / 2.0, foot - NAME_SIZE / 2.0), &name);
+        let upwards = Text { angle: -90.0, ..name };
+        figure.text(y_name, (left + NAME_SIZE / 2.0, (HEADER + bottom) / 2.0), &upwards);
+
+        let y = (bottom..HEADER, y_scale.range.clone());
+        for (tick, text) in y_scale.texts() {
+            let at = place(&y, tick);
+            figure.line([(start, at), (end, at)], 1.0, GRID);
+            figure.line([(start - TICK_GAP / 2.0, at), (start, at)], 1.0, FAINT);
+            let beside = Text { horizontal: Horizontal::Right, ..CENTERED };
+            figure.text(&text, (start - TICK_GAP, at), &beside);
+        }
         let x = match along {
-            Along::Scale(scale) => scale,
+            Along::Scale(scale) => {
+                let x = (start..end, scale.range.clone());
+                for (tick, text) in scale.texts() {
+                    let at = place(&x, tick);
+                    figure.line([(at, bottom), (at, bottom + TICK_GAP / 2.0)], 1.0, FAINT);
+                    figure.text(
+                        &text,
+                        (at, bottom + TICK_GAP),
+                        &Text { vertical: Vertical::Top, ..CENTERED },
+                    );
+                }
+                x
+            }
             Along::Names(names) => {
-                let first = (plot_left + slot(names) / 2.0, height - x_area + TICK_GAP);
-                draw_names(figure, first, slot(names), names);
-                Scale { range: -0.5..names.len() as f64 - 0.5, ticks: Vec::new() }
+                let slot = (end - start) / names.len() as f32;
+                draw_names(figure, (start + slot / 2.0, bottom + TICK_GAP), slot, names);
+                (start..end, -0.5..names.len() as f64 - 0.5)
             }
         };
-
-        let size = (fine(width) as u32, fine(height - HEADER) as u32);
-        let area = Canvas(figure).into_drawing_area().shrink((fine(left), fine(HEADER)), size);
-        let mut context = ChartBuilder::on(&area)
-            .x_label_area_size(fine(x_area))
-            .y_label_area_size(fine(y_area))
-            .build_cartesian_2d(x, y)?;
-        let text = |size: f32| TextStyle::from(("sans-serif", fine(size)).into_font()).color(&INK);
-        context
-            .configure_mesh()
-            .disable_x_mesh()
-            .bold_line_style(GRID.stroke_width(FINE as u32))
-            .axis_style(FAINT.stroke_width(FINE as u32))
-            .set_all_tick_mark_size(fine(TICK_GAP / 2.0))
-            .label_style(text(TICK_SIZE))
-            .axis_desc_style(text(NAME_SIZE))
-            .x_desc(x_name)
-            .y_desc(y_name)
-            .draw()?;
-        Ok(Self(context))
+        figure.line([(start, HEADER), (start, bottom), (end, bottom)], 1.0, FAINT);
+        Self { figure, x, y }
     }
 
-    /// A line through points of the chart; `width` in pixels.
-    pub(crate) fn line(&mut self, points: Vec<(f64, f64)>, color: RGBColor, width: f32) -> Result<()> {
-        self.0.draw_series([PathElement::new(points, color.stroke_width(fine(width) as u32))])?;
-        Ok(())
+    /// A line through points.
+    pub(crate) fn line(&mut self, points: impl IntoIterator<Item = (f64, f64)>, color: Color, width: f32) {
+        let points = points.into_iter().map(|point| self.place(point));
+        self.figure.line(points.collect::<Vec<_>>(), width, color);
     }
 
     /// The inside of a polygon.
-    pub(crate) fn area(&mut self, points: Vec<(f64, f64)>, color: RGBColor) -> Result<()> {
-        self.0.draw_series([Polygon::new(points, color)])?;
-        Ok(())
+    pub(crate) fn area(&mut self, points: impl IntoIterator<Item = (f64, f64)>, color: Color) {
+        let path = polygon(points.into_iter().map(|point| self.place(point)));
+        self.figure.fill(path, color);
     }
 
-    /// A dot; `radius` in pixels.
-    pub(crate) fn dot(&mut self, point: (f64, f64), color: RGBColor, radius: f32) -> Result<()> {
-        self.0.draw_series([Circle::new(point, fine(radius), color.filled())])?;
-        Ok(())
+    /// A dot.
+    pub(crate) fn dot(&mut self, point: (f64, f64), color: Color, radius: f32) {
+        let (x, y) = self.place(point);
+        self.figure.fill(tiny_skia::PathBuilder::from_circle(x, y, radius), color);
     }
 
-    /// Where a point of the chart is in the figure, in pixels.
-    pub(crate) fn place(&self, point: (f64, f64)) -> (f32, f32) {
-        let (x, y) = self.0.backend_coord(&point);
-        (x as f32 / FINE as f32, y as f32 / FINE as f32)
+    /// A text just above a point.
+    pub(crate) fn text_above(&mut self, point: (f64, f64), text: &str) {
+        let (x, y) = self.place(point);
+        self.figure.text(text, (x, y - 11.0), &CENTERED);
+    }
+
+    fn place(&self, (x, y): (f64, f64)) -> (f32, f32) {
+        (place(&self.x, x), place(&self.y, y))
     }
 }
 
+/// Where a value stands along an axis, in pixels.
+fn place((pixels, range): &(Range<f32>, Range<f64>), value: f64) -> f32 {
+    let part = (value - range.start) / (range.end - range.start);
+    pixels.start + part as f32 * (pixels.end - pixels.start)
+}
+
 /// Names of lines in their colours, on the title's height, ending at `right`.
-fn draw_legend(figure: &mut Figure, right: f32, legend: &[(&str, RGBColor)]) {
+fn draw_legend(figure: &mut Figure, right: f32, legend: &[(&str, Color)]) {
     let mut x = right;
     for &(name, color) in legend.iter().rev() {
-        figure.text(name, (x, HEADER / 2.0), &Text { horizontal: HPos::Right, ..CENTERED });
+        figure.text(name, (x, HEADER / 2.0), &Text { horizontal: Horizontal::Right, ..CENTERED });
         x -= font::width(name, TICK_SIZE) + 8.0;
         figure.rect((x - 20.0, HEADER / 2.0 - 2.0), (20.0, 4.0), color);
         x -= 40.0;
@@ -152,10 +161,10 @@ pub(crate) fn draw_names(figure: &mut Figure, (x, y): (f32, f32), slot: f32, nam
     for (index, name) in names.iter().enumerate() {
         let center = x + slot * index as f32;
         if level {
-            figure.text(name, (center, y), &Text { vertical: VPos::Top, ..CENTERED });
+            figure.text(name, (center, y), &Text { vertical: Vertical::Top, ..CENTERED });
         } else {
             let name = font::shorten(name, TICK_SIZE, WIDEST_NAME);
-            let style = Text { horizontal: HPos::Right, angle: SLANT, ..CENTERED };
+            let style = Text { horizontal: Horizontal::Right, angle: SLANT, ..CENTERED };
             figure.text(&name, (center + TICK_SIZE / 3.0, y + TICK_SIZE / 3.0), &style);
         }
     }

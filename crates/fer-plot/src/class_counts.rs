@@ -4,7 +4,7 @@ use crate::{
     Error, Figure, Result,
     chart::{Along, Chart, names_height},
     scale::{Scale, ticks},
-    theme::{BLUE, CENTERED, thousands},
+    theme::{BLUE, thousands},
 };
 
 /// Bars with the number of images of each class, in the order given.
@@ -25,17 +25,14 @@ pub fn class_counts<N: AsRef<str>>(counts: &[(N, u64)]) -> Result<Figure> {
     let y = Scale { range: 0.0..most * 1.08, ticks: ticks(&(0.0..most), 8, true) };
     let frame = (8.0, width - 24.0);
     let x = ("class", Along::Names(&names));
-    let mut chart = Chart::new(&mut figure, frame, "Images per class", &[], x, ("images", y))?;
-    let mut tops = Vec::new();
+    let mut chart = Chart::new(&mut figure, frame, "Images per class", &[], x, ("images", y));
     for (index, &(_, count)) in counts.iter().enumerate() {
         let (center, top) = (index as f64, count as f64);
         let (left, right) = (center - 0.38, center + 0.38);
-        chart.area(vec![(left, 0.0), (left, top), (right, top), (right, 0.0)], BLUE)?;
-        tops.push((chart.place((center, top)), count));
+        chart.area(vec![(left, 0.0), (left, top), (right, top), (right, 0.0)], BLUE);
     }
-    drop(chart);
-    for ((x, y), count) in tops {
-        figure.text(&thousands(count), (x, y - 11.0), &CENTERED);
+    for (index, &(_, count)) in counts.iter().enumerate() {
+        chart.text_above((index as f64, count as f64), &thousands(count));
     }
     Ok(figure)
 }

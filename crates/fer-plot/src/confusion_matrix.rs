@@ -1,16 +1,12 @@
 //! What each class was taken for.
 
 use fer_metrics::ConfusionMatrix;
-use plotters::style::{
-    RGBColor,
-    text_anchor::{HPos, VPos},
-};
 
 use crate::{
     Error, Figure, Result,
     chart::{draw_names, names_height},
-    figure::Text,
     font,
+    shape::{Color, Horizontal, Text, Vertical},
     theme::{CENTERED, FAINT, GRID, INK, NAME_SIZE, PAPER, TICK_SIZE, TITLE_SIZE, blues, thousands},
 };
 
@@ -36,7 +32,7 @@ pub fn confusion_matrix(matrix: &ConfusionMatrix, names: &[impl AsRef<str>]) -> 
     let bottom = 10.0 + names_height(&names, cell) + 34.0;
     let mut figure = Figure::new(left + side + 96.0, top + side + bottom);
 
-    let heading = Text { horizontal: HPos::Left, size: TITLE_SIZE, ..CENTERED };
+    let heading = Text { horizontal: Horizontal::Left, size: TITLE_SIZE, ..CENTERED };
     figure.text("Confusion matrix", (left, 24.0), &heading);
     let right = matrix.total() - matrix.wrong();
     let summary = format!(
@@ -45,7 +41,7 @@ pub fn confusion_matrix(matrix: &ConfusionMatrix, names: &[impl AsRef<str>]) -> 
         thousands(matrix.total()),
         100.0 * matrix.accuracy()
     );
-    figure.text(&summary, (left, 50.0), &Text { horizontal: HPos::Left, color: FAINT, ..CENTERED });
+    figure.text(&summary, (left, 50.0), &Text { horizontal: Horizontal::Left, color: FAINT, ..CENTERED });
 
     let fractions = matrix.by_true_class();
     for ((row, column), &count) in matrix.counts().indexed_iter() {
@@ -67,7 +63,7 @@ pub fn confusion_matrix(matrix: &ConfusionMatrix, names: &[impl AsRef<str>]) -> 
     for (row, name) in names.iter().enumerate() {
         let name = font::shorten(name, TICK_SIZE, WIDEST_NAME);
         let place = (left - 10.0, top + cell * (row as f32 + 0.5));
-        figure.text(&name, place, &Text { horizontal: HPos::Right, ..CENTERED });
+        figure.text(&name, place, &Text { horizontal: Horizontal::Right, ..CENTERED });
     }
     draw_names(&mut figure, (left + cell / 2.0, top + side + 10.0), cell, &names);
     let axis = Text { size: NAME_SIZE, ..CENTERED };
@@ -88,14 +84,23 @@ fn color_scale(figure: &mut Figure, (x, y): (f32, f32), height: f32) {
     frame(figure, (x, y), (14.0, height), FAINT);
     for percent in [0, 25, 50, 75, 100] {
         let place = (x + 20.0, y + height * (1.0 - percent as f32 / 100.0));
-        figure.text(&format!("{percent} %"), place, &Text { horizontal: HPos::Left, size: 11.0, ..CENTERED });
+        figure.text(
+            &format!("{percent} %"),
+            place,
+            &Text { horizontal: Horizontal::Left, size: 11.0, ..CENTERED },
+        );
     }
-    let caption =
-        Text { size: 11.0, color: FAINT, horizontal: HPos::Center, vertical: VPos::Bottom, angle: 0.0 };
+    let caption = Text {
+        size: 11.0,
+        color: FAINT,
+        horizontal: Horizontal::Center,
+        vertical: Vertical::Bottom,
+        angle: 0.0,
+    };
     figure.text("of the row", (x + 22.0, y - 8.0), &caption);
 }
 
-fn frame(figure: &mut Figure, (x, y): (f32, f32), (width, height): (f32, f32), color: RGBColor) {
+fn frame(figure: &mut Figure, (x, y): (f32, f32), (width, height): (f32, f32), color: Color) {
     let corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)];
-    figure.line(&corners, 1.0, color);
+    figure.line(corners, 1.0, color);
 }

@@ -1,12 +1,12 @@
 //! Accuracy and loss, epoch by epoch.
 
 use fer_metrics::History;
-use plotters::style::RGBColor;
 
 use crate::{
     Error, Figure, Result,
     chart::{Along, Chart},
     scale::{Scale, range_of, shown, ticks},
+    shape::Color,
     theme::{BLUE, ORANGE},
 };
 
@@ -33,23 +33,23 @@ pub fn epoch_history(history: &History) -> Result<Figure> {
             let point = |log: &fer_metrics::EpochLog| Some((log.epoch as f64, log.get(name)?));
             history.epochs.iter().filter_map(point).collect()
         };
-        let mut lines: Vec<(&str, RGBColor, _)> = vec![("train", BLUE, series(train))];
+        let mut lines: Vec<(&str, Color, _)> = vec![("train", BLUE, series(train))];
         lines.push(("valid", ORANGE, series(valid)));
         lines.retain(|(_, _, points)| !points.is_empty());
-        let legend: Vec<(&str, RGBColor)> = lines.iter().map(|&(name, color, _)| (name, color)).collect();
+        let legend: Vec<(&str, Color)> = lines.iter().map(|&(name, color, _)| (name, color)).collect();
 
         let x = Scale { range: first - room..last + room, ticks: ticks(&(first..last), 10, true) };
         let range = range_of(lines.iter().flat_map(|(_, _, points)| points).map(|&(_, value)| value));
         let y = Scale { ticks: ticks(&range, 8, false), range };
         let x = ("epoch", Along::Scale(x));
-        let mut chart = Chart::new(&mut figure, (left, 568.0), title, &legend, x, (train, y))?;
+        let mut chart = Chart::new(&mut figure, (left, 568.0), title, &legend, x, (train, y));
         for (_, color, points) in lines {
             // A value that cannot be shown ends a piece of the line.
             for piece in points.split(|(_, value)| !shown(value)).filter(|piece| !piece.is_empty()) {
-                chart.line(piece.to_vec(), color, 2.0)?;
+                chart.line(piece.to_vec(), color, 2.0);
                 if points.len() <= DOTTED || piece.len() == 1 {
                     for &point in piece {
-                        chart.dot(point, color, 3.5)?;
+                        chart.dot(point, color, 3.5);
                     }
                 }
             }

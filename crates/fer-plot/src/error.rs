@@ -47,9 +47,6 @@ pub enum Error {
         /// The height in pixels.
         height: u32,
     },
-    /// The plotting library refused to draw.
-    #[error("the figure cannot be drawn: {0}")]
-    Drawing(String),
     /// The picture cannot be encoded.
     #[error("the figure cannot be encoded as PNG")]
     Png(#[from] image::ImageError),
@@ -61,10 +58,4 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
-}
-
-impl<E: std::error::Error + Send + Sync> From<plotters::drawing::DrawingAreaErrorKind<E>> for Error {
-    fn from(error: plotters::drawing::DrawingAreaErrorKind<E>) -> Self {
-        Self::Drawing(error.to_string())
-    }
 }

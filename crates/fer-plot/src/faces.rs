@@ -1,12 +1,10 @@
 //! Faces with their labels.
 
 use ndarray::ArrayView2;
-use plotters::style::RGBColor;
 
 use crate::{
-    Error, Figure, Result,
-    figure::Text,
-    font,
+    Error, Figure, Result, font,
+    shape::{Color, Text},
     theme::{CENTERED, INK, TICK_SIZE, VERMILION},
 };
 
@@ -94,7 +92,7 @@ pub fn sample_predictions(predictions: &[Prediction<'_>], columns: usize) -> Res
         if wrong {
             let (near, far) = (-2.0, FACE + 2.0);
             let corners = [(near, near), (far, near), (far, far), (near, far), (near, near)];
-            figure.line(&corners.map(|(dx, dy)| (x + dx, y + dy)), 4.0, VERMILION);
+            figure.line(corners.map(|(dx, dy)| (x + dx, y + dy)), 4.0, VERMILION);
         }
     }
     Ok(figure)
@@ -112,7 +110,7 @@ fn face(
     figure: &mut Figure,
     (column, row): (usize, usize),
     pitch: f32,
-    lines: &[(&str, RGBColor)],
+    lines: &[(&str, Color)],
     pixels: ArrayView2<'_, u8>,
 ) -> (f32, f32) {
     let text_height = LINE * lines.len() as f32;

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod canvas;
 mod chart;
 mod class_counts;
 mod confusion_matrix;
@@ -12,6 +11,7 @@ mod font;
 mod performance_dist;
 mod png;
 mod scale;
+mod shape;
 mod svg;
 mod theme;
 

@@ -1,12 +1,12 @@
 //! How accuracy and loss are distributed over the epochs: violin plots as seaborn draws them.
 
 use fer_metrics::History;
-use plotters::style::RGBColor;
 
 use crate::{
     Error, Figure, Result,
     chart::{Along, Chart},
     scale::{Scale, range_of, shown, ticks},
+    shape::Color,
     theme::{BLUE, INK, ORANGE, PAPER},
 };
 
@@ -30,7 +30,7 @@ pub fn performance_dist(history: &History) -> Result<Figure> {
         [(8.0, "Accuracy", "accuracy", "val_accuracy"), (708.0, "Loss", "loss", "val_loss")]
     {
         let subsets = [("train", BLUE, train), ("valid", ORANGE, valid)];
-        let violins: Vec<(&str, RGBColor, Violin)> = subsets
+        let violins: Vec<(&str, Color, Violin)> = subsets
             .into_iter()
             .filter(|(_, _, name)| history.epochs.iter().any(|log| log.get(name).is_some()))
             .map(|(subset, color, name)| (subset, color, Violin::of(history.values(name))))
@@ -41,9 +41,9 @@ pub fn performance_dist(history: &History) -> Result<Figure> {
         let densest = violins.iter().flat_map(|(_, _, violin)| &violin.density).map(|&(_, density)| density);
         let densest = densest.fold(0.0, f64::max);
         let x = ("subset", Along::Names(&names));
-        let mut chart = Chart::new(&mut figure, (left, 668.0), title, &[], x, (train, y))?;
+        let mut chart = Chart::new(&mut figure, (left, 668.0), title, &[], x, (train, y));
         for (index, (_, color, violin)) in violins.iter().enumerate() {
-            violin.draw(&mut chart, index as f64, *color, densest)?;
+            violin.draw(&mut chart, index as f64, *color, densest);
         }
     }
     Ok(figure)
@@ -70,11 +70,11 @@ impl Violin {
         self.values.iter().copied().chain(self.density.iter().map(|&(value, _)| value))
     }
 
-    fn draw(&self, chart: &mut Chart<'_>, center: f64, color: RGBColor, densest: f64) -> Result<()> {
+    fn draw(&self, chart: &mut Chart<'_>, center: f64, color: Color, densest: f64) {
         let [Some(lower), Some(median), Some(upper)] =
             [0.25, 0.5, 0.75].map(|part| quantile(&self.values, part))
         else {
-            return Ok(());
+            return;
         };
         if self.density.is_empty() {
             return chart.line(
@@ -89,15 +89,15 @@ impl Violin {
         };
         let mut outline: Vec<(f64, f64)> = side(1.0).chain(side(-1.0).rev()).collect();
         outline.extend(side(1.0).next());
-        chart.area(outline.clone(), color)?;
-        chart.line(outline, INK, 1.2)?;
+        chart.area(outline.clone(), color);
+        chart.line(outline, INK, 1.2);
         let reach = 1.5 * (upper - lower);
         let inside = |value: &&f64| (lower - reach..=upper + reach).contains(*value);
         let low = self.values.iter().find(inside).copied().unwrap_or(lower);
         let high = self.values.iter().rfind(inside).copied().unwrap_or(upper);
-        chart.line(vec![(center, low), (center, high)], INK, 1.5)?;
-        chart.line(vec![(center, lower), (center, upper)], INK, 7.0)?;
-        chart.dot((center, median), PAPER, 2.6)
+        chart.line(vec![(center, low), (center, high)], INK, 1.5);
+        chart.line(vec![(center, lower), (center, upper)], INK, 7.0);
+        chart.dot((center, median), PAPER, 2.6);
     }
 }
 

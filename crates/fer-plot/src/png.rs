@@ -1,33 +1,37 @@
-//! A figure as a PNG picture.
+//! Shapes as a PNG picture.
 
 use image::{
     ExtendedColorType, ImageEncoder,
     codecs::png::{CompressionType, FilterType, PngEncoder},
 };
 use ndarray::Array2;
-use plotters::style::RGBColor;
 use tiny_skia::{
-    Color, FillRule, FilterQuality, IntSize, LineCap, LineJoin, Paint, Pixmap, PixmapPaint, Rect, Stroke,
-    Transform,
+    FillRule, FilterQuality, IntSize, LineCap, LineJoin, Paint, Pixmap, PixmapPaint, Rect, Stroke, Transform,
 };
 
-use crate::{Error, Figure, Result, figure::Shape};
+use crate::{
+    Error, Result,
+    shape::{Color, Shape},
+};
+
+/// Pixels of the picture to one of the figure: sharp on screens of high density.
+const SCALE: u32 = 2;
 
 /// Half a gigabyte while it is drawn.
 const MOST_PIXELS: u64 = 1 << 27;
 
-pub(crate) fn picture(figure: &Figure) -> Result<Vec<u8>> {
-    let [width, height] =
-        [figure.width(), figure.height()].map(|side| side.saturating_mul(Figure::PNG_SCALE));
+/// The shapes of a figure of this size.
+pub(crate) fn picture((width, height): (u32, u32), shapes: &[Shape]) -> Result<Vec<u8>> {
+    let [width, height] = [width, height].map(|side| side.saturating_mul(SCALE));
     let too_large = || Error::Size { width, height };
     if u64::from(width) * u64::from(height) > MOST_PIXELS {
         return Err(too_large());
     }
     let mut canvas = Pixmap::new(width, height).ok_or_else(too_large)?;
-    canvas.fill(Color::WHITE);
-    let scale = Figure::PNG_SCALE as f32;
+    canvas.fill(tiny_skia::Color::WHITE);
+    let scale = SCALE as f32;
     let zoom = Transform::from_scale(scale, scale);
-    for shape in &figure.shapes {
+    for shape in shapes {
         match shape {
             Shape::Fill { path, color, .. } => {
                 canvas.fill_path(path, &paint(*color), FillRule::Winding, zoom, None);
@@ -47,7 +51,7 @@ pub(crate) fn picture(figure: &Figure) -> Result<Vec<u8>> {
     encode(&rgb, (width, height), ExtendedColorType::Rgb8)
 }
 
-fn paint(RGBColor(red, green, blue): RGBColor) -> Paint<'static> {
+fn paint(Color(red, green, blue): Color) -> Paint<'static> {
     let mut paint = Paint::default();
     paint.set_color_rgba8(red, green, blue, 255);
     paint
@@ -69,7 +73,7 @@ fn draw_image(canvas: &mut Pixmap, pixels: &Array2<u8>, frame: Rect, zoom: Trans
 /// smooth small images each in its own way, and leave large ones as they are.
 pub(crate) fn magnified(pixels: &Array2<u8>, frame: Rect) -> Array2<u8> {
     let (rows, columns) = pixels.dim();
-    let shown = frame.width() * Figure::PNG_SCALE as f32;
+    let shown = frame.width() * SCALE as f32;
     let factor = ((shown / columns as f32).round() as usize).max(1);
     Array2::from_shape_fn((rows * factor, columns * factor), |(row, column)| {
         pixels[(row / factor, column / factor)]
@@ -96,8 +100,8 @@ mod tests {
 
     #[test]
     fn a_figure_larger_than_memory_is_an_error() {
-        for side in [1e5, f32::MAX] {
-            assert!(matches!(Figure::new(side, side).to_png(), Err(Error::Size { .. })));
+        for side in [100_000, u32::MAX] {
+            assert!(matches!(picture((side, side), &[]), Err(Error::Size { .. })));
         }
     }
 }

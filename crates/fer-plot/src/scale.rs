@@ -2,39 +2,18 @@
 
 use std::ops::Range;
 
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-
 use crate::theme::thousands;
 
 /// A range of numbers and the ticks along it.
-#[derive(Clone)]
 pub(crate) struct Scale {
     pub range: Range<f64>,
     pub ticks: Vec<f64>,
 }
 
-impl Ranged for Scale {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, (start, end): (i32, i32)) -> i32 {
-        let part = (value - self.range.start) / (self.range.end - self.range.start);
-        start + (part * f64::from(end - start)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // Grid lines between the ticks would be weaker ones: there are none.
-        if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.range.clone()
-    }
-}
-
-impl ValueFormatter<f64> for Scale {
-    fn format_ext(&self, value: &f64) -> String {
-        tick_text(&self.ticks, *value)
+impl Scale {
+    /// The ticks with what is written at each.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (f64, String)> {
+        self.ticks.iter().map(|&tick| (tick, tick_text(&self.ticks, tick)))
     }
 }
 

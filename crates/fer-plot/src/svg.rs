@@ -1,21 +1,22 @@
-//! A figure as an SVG document: paths and embedded images alone, so that every viewer shows the same.
+//! Shapes as an SVG document: paths and embedded images alone, so that every viewer shows the same.
 
 use std::fmt::Write;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use plotters::style::RGBColor;
 use tiny_skia::{Path, PathSegment, Point};
 
-use crate::{Figure, Result, figure::Shape, png};
+use crate::{
+    Result, png,
+    shape::{Color, Shape},
+};
 
-pub(crate) fn document(figure: &Figure) -> Result<String> {
-    let (width, height) = (figure.width(), figure.height());
+pub(crate) fn document((width, height): (u32, u32), shapes: &[Shape]) -> Result<String> {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" \
          width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n\
          <path fill=\"#ffffff\" d=\"M0 0H{width}V{height}H0Z\"/>\n"
     );
-    for shape in &figure.shapes {
+    for shape in shapes {
         svg += &match shape {
             Shape::Fill { path, color, label } => {
                 let label = label.as_deref().map(|label| format!(" aria-label=\"{}\"", escape(label)));
@@ -42,7 +43,7 @@ pub(crate) fn document(figure: &Figure) -> Result<String> {
     Ok(svg + "</svg>\n")
 }
 
-fn hex(RGBColor(red, green, blue): RGBColor) -> String {
+fn hex(Color(red, green, blue): Color) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
 

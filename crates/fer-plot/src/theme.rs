@@ -1,32 +1,32 @@
 //! The colours, sizes and texts that the figures share. The palette can be told apart with any colour vision.
 
-use plotters::style::{
-    RGBColor,
-    text_anchor::{HPos, VPos},
-};
+use crate::shape::{Color, Horizontal, Text, Vertical};
 
-use crate::figure::Text;
-
-pub(crate) const PAPER: RGBColor = RGBColor(255, 255, 255);
-pub(crate) const INK: RGBColor = RGBColor(38, 38, 38);
-pub(crate) const FAINT: RGBColor = RGBColor(110, 110, 110);
-pub(crate) const GRID: RGBColor = RGBColor(229, 229, 229);
+pub(crate) const PAPER: Color = Color(255, 255, 255);
+pub(crate) const INK: Color = Color(38, 38, 38);
+pub(crate) const FAINT: Color = Color(110, 110, 110);
+pub(crate) const GRID: Color = Color(229, 229, 229);
 
 // seaborn's "colorblind" palette.
-pub(crate) const BLUE: RGBColor = RGBColor(1, 115, 178);
-pub(crate) const ORANGE: RGBColor = RGBColor(222, 143, 5);
-pub(crate) const VERMILION: RGBColor = RGBColor(205, 70, 0);
+pub(crate) const BLUE: Color = Color(1, 115, 178);
+pub(crate) const ORANGE: Color = Color(222, 143, 5);
+pub(crate) const VERMILION: Color = Color(205, 70, 0);
 
 pub(crate) const TITLE_SIZE: f32 = 17.0;
 pub(crate) const NAME_SIZE: f32 = 13.0;
 pub(crate) const TICK_SIZE: f32 = 12.0;
 
 /// Text centred on its point.
-pub(crate) const CENTERED: Text =
-    Text { size: TICK_SIZE, color: INK, horizontal: HPos::Center, vertical: VPos::Center, angle: 0.0 };
+pub(crate) const CENTERED: Text = Text {
+    size: TICK_SIZE,
+    color: INK,
+    horizontal: Horizontal::Center,
+    vertical: Vertical::Center,
+    angle: 0.0,
+};
 
 /// ColorBrewer's "Blues" from white to dark blue, for a part in 0..=1.
-pub(crate) fn blues(part: f64) -> RGBColor {
+pub(crate) fn blues(part: f64) -> Color {
     const STOPS: [[f64; 3]; 6] = [
         [255.0, 255.0, 255.0],
         [222.0, 235.0, 247.0],
@@ -39,7 +39,7 @@ pub(crate) fn blues(part: f64) -> RGBColor {
     let below = (place as usize).min(STOPS.len() - 2);
     let between = place - below as f64;
     let mix = |i: usize| (STOPS[below][i] * (1.0 - between) + STOPS[below + 1][i] * between).round() as u8;
-    RGBColor(mix(0), mix(1), mix(2))
+    Color(mix(0), mix(1), mix(2))
 }
 
 /// A count with its thousands apart: 21,264.
@@ -69,6 +69,6 @@ mod tests {
     #[test]
     fn blues_go_from_white_to_dark() {
         assert_eq!(blues(0.0), PAPER);
-        assert_eq!(blues(1.0), RGBColor(8, 48, 107));
+        assert_eq!(blues(1.0), Color(8, 48, 107));
     }
 }

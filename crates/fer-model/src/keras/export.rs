@@ -6,7 +6,7 @@ use hdf5_pure::{AttrValue, FileBuilder};
 use serde_json::{Value, json};
 
 use super::order;
-use crate::saved::{NamedTensors, checked, write_whole};
+use crate::saved::{NamedTensors, checked};
 use crate::{DcnnConfig, Error, LayerInfo, LayerKind};
 
 /// Writes the network as Keras 2's `model.save("model.h5")` does, with the architecture and without an
@@ -54,7 +54,7 @@ pub fn export(path: impl AsRef<Path>, dcnn: &DcnnConfig, tensors: &impl NamedTen
         model.add_group(group.finish());
     }
     file.add_group(model.finish());
-    write_whole(path, &file.finish().map_err(Error::hdf5(&name))?)
+    fer_files::write(path, file.finish().map_err(Error::hdf5(&name))?).map_err(Error::io(path))
 }
 
 /// The architecture as Keras 2 describes it; what is not said has Keras' default, in Keras 3 too.
