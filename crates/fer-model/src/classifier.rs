@@ -5,11 +5,12 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use fer_nn::{Compute, Mode, Network};
+use fer_nn::{Compute, Graph, Mode, Network};
 use image::DynamicImage;
 
+use crate::preprocessing::pixels;
 use crate::saved::{self, ModelConfig};
-use crate::{Dcnn, Error, to_grey};
+use crate::{Error, Input, Views};
 
 /// Images that go through the network at once: as many as the CPU's caches like, or as fill a card.
 fn batch(device: &Device) -> usize {
@@ -19,8 +20,9 @@ fn batch(device: &Device) -> usize {
 /// A trained network with its labels and its preprocessing. It can be shared between threads.
 #[derive(Clone, Debug)]
 pub struct Classifier {
-    net: Dcnn,
+    net: Graph,
     config: ModelConfig,
+    views: Views,
     device: Device,
 }
 
@@ -56,13 +58,18 @@ impl Classifier {
         Self { net: self.net.compute(compute), ..self }
     }
 
+    /// The same classifier, looking at each image in these ways. By default it looks once, at the image as it is.
+    pub fn views(self, views: Views) -> Self {
+        Self { views, ..self }
+    }
+
     /// Makes a classifier from the contents of `model.toml` and `model.safetensors`, embedded or received.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn from_bytes(model_toml: &str, model_safetensors: &[u8]) -> Result<Self, Error> {
         let config = ModelConfig::parse(model_toml, "model.toml")?;
-        let tensors = saved::read_tensors(&config.dcnn, model_safetensors, "model.safetensors")?;
+        let tensors = saved::read_tensors(config.tensors()?, model_safetensors, "model.safetensors")?;
         Self::new(config, tensors, &Device::Cpu)
     }
 
@@ -76,7 +83,7 @@ impl Classifier {
         device: &Device,
     ) -> Result<Self, Error> {
         let vb = VarBuilder::from_tensors(tensors, DType::F32, device);
-        Ok(Self { net: Dcnn::new(&config.dcnn, vb)?, config, device: device.clone() })
+        Ok(Self { net: config.network(vb)?, config, views: Views::default(), device: device.clone() })
     }
 
     /// The labels, in the order of the classes.
@@ -89,7 +96,7 @@ impl Classifier {
         &self.config
     }
 
-    /// What the network says of one image of any size and colour type (see [`to_grey`]).
+    /// What the network says of one image of any size and colour type (see [`Preprocessing`](crate::Preprocessing)).
     ///
     /// # Errors
     /// When the device fails.
@@ -112,38 +119,68 @@ impl Classifier {
     /// # Errors
     /// When the device fails.
     pub fn predict_batch(&self, images: &[DynamicImage]) -> Result<Vec<Prediction>, Error> {
-        let (width, height) = (self.config.dcnn.width as u32, self.config.dcnn.height as u32);
-        let pixels: Vec<u8> =
-            images.iter().flat_map(|image| to_grey(image, width, height).into_raw()).collect();
-        let rows = self.predict_pixels(&pixels)?;
+        let (input, resize) = (self.config.input, self.config.preprocessing.resize);
+        if !matches!(input.channels, 1 | 3) {
+            return Err(Error::config(
+                "channels",
+                input.channels,
+                "1 or 3: images are grey or have three colours",
+            ));
+        }
+        let all: Vec<u8> = images.iter().flat_map(|image| pixels(image, input, resize)).collect();
+        let rows = self.predict_pixels(&all)?;
         Ok(rows.into_iter().map(|row| self.prediction(row)).collect())
     }
 
-    /// The probabilities of each class, for grey images of the network's own size.
+    /// The probabilities of each class, for images of the network's own size.
     ///
-    /// `pixels` holds the images one after the other, row by row, `height·width` values each, 0..=255.
+    /// `pixels` holds the images one after the other, `channels·height·width` values each, 0..=255: the rows of one channel,
+    /// then those of the next.
     ///
     /// # Errors
-    /// When the pixels are not a whole number of images, the network is not for grey images, or the device fails.
+    /// When the pixels are not a whole number of images, or the device fails.
     pub fn predict_pixels(&self, pixels: &[u8]) -> Result<Vec<Vec<f32>>, Error> {
-        let dcnn = &self.config.dcnn;
-        if dcnn.channels != 1 {
-            return Err(Error::config("channels", dcnn.channels, "1: images are converted to grey"));
-        }
-        let size = dcnn.height * dcnn.width;
+        let Input { channels, height, width } = self.config.input;
+        let size = channels * height * width;
         if !pixels.len().is_multiple_of(size) {
             return Err(Error::config("pixels", pixels.len(), format!("a multiple of {size}")));
         }
         let mut rows = Vec::with_capacity(pixels.len() / size);
         for batch in pixels.chunks(batch(&self.device) * size) {
-            let scaled: Vec<f32> =
-                batch.iter().map(|&v| f32::from(v) * self.config.preprocessing.scale).collect();
-            let shape = (batch.len() / size, 1, dcnn.height, dcnn.width);
-            let images = Tensor::from_vec(scaled, shape, &self.device)?;
-            let logits = self.net.forward(&images, Mode::Eval)?;
-            rows.extend(candle_nn::ops::softmax(&logits, 1)?.to_vec2::<f32>()?);
+            let logits = self.logits(batch)?;
+            if self.views.is_one() {
+                rows.extend(candle_nn::ops::softmax(&logits, 1)?.to_vec2::<f32>()?);
+                continue;
+            }
+            let mut sum = candle_nn::ops::log_softmax(&logits, 1)?;
+            for view in self.views.others() {
+                let logits = self.logits(&view.of(batch, self.config.input))?;
+                sum = (sum + candle_nn::ops::log_softmax(&logits, 1)?)?;
+            }
+            let mean = (sum / self.views.count() as f64)?;
+            rows.extend(candle_nn::ops::softmax(&mean, 1)?.to_vec2::<f32>()?);
         }
         Ok(rows)
+    }
+
+    /// The logits of images as they are.
+    fn logits(&self, pixels: &[u8]) -> Result<Tensor, Error> {
+        let Input { channels, height, width } = self.config.input;
+        let shape = (pixels.len() / (channels * height * width), channels, height, width);
+        let preprocessing = &self.config.preprocessing;
+        let images = match self.device.is_cpu() {
+            true => {
+                let values: Vec<f32> = pixels.iter().map(|&v| preprocessing.value(v)).collect();
+                Tensor::from_vec(values, shape, &self.device)?
+            }
+            // A quarter of the bytes travel.
+            false => {
+                let (scale, mean, deviation) = preprocessing.factors();
+                let bytes = Tensor::from_slice(pixels, shape, &self.device)?.to_dtype(DType::F32)?;
+                bytes.affine(scale / deviation, -mean / deviation)?
+            }
+        };
+        Ok(self.net.forward(&images, Mode::Eval)?)
     }
 
     fn prediction(&self, row: Vec<f32>) -> Prediction {

@@ -1,98 +1,249 @@
-//! The deep convolutional network of the notebook.
+//! The notebook's deep convolutional network (DCNN): its settings, and its layers.
 
-use candle_core::backprop::GradStore;
-use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use fer_nn::initializer::he_normal;
-use fer_nn::on_device::{OnDevice, Setup};
-use fer_nn::{
-    Activation, BatchNormConfig, Compute, Conv2dConfig, DenseConfig, Layer, Mode, Network, Sequential, Step,
-    batch_norm, conv2d, dense, dropout,
-};
+use fer_nn::{Activation, BatchNormConfig, Graph, MovingVariance, Padding};
+use serde::{Deserialize, Serialize};
 
-use crate::{DcnnConfig, Error};
+use crate::layer_config::{Initializer, LayerConfig, LayerKind, network};
+use crate::{Error, Input, LayerInfo, layers};
 
-/// The network: blocks of two convolutions, then a dense layer and the output. Gives logits.
-///
-/// # Shapes
-/// - input `(batch, channels, height, width)`, grey values in 0..=1
-/// - output `(batch, classes)`
+/// The architecture `dcnn`. The default is the notebook's: 48×48 grey faces, three classes.
 ///
 /// ```
-/// use candle_core::{DType, Device, Tensor};
-/// use candle_nn::VarMap;
-/// use fer_model::{Dcnn, DcnnConfig};
-/// use fer_nn::{Mode, Network, var_builder};
-///
-/// let vars = VarMap::new();
-/// let net = Dcnn::new(&DcnnConfig::default(), var_builder(&vars, 42, &Device::Cpu))?;
-/// let faces = Tensor::zeros((2, 1, 48, 48), DType::F32, &Device::Cpu)?;
-/// assert_eq!(net.forward(&faces, Mode::Eval)?.dims(), [2, 3]);
+/// use fer_model::DcnnConfig;
+/// let seven = DcnnConfig { classes: 7, ..Default::default() };
+/// assert_eq!(seven.layers()?.iter().map(|layer| layer.parameters().total()).sum::<usize>(), 2_395_591);
 /// # Ok::<(), fer_model::Error>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct Dcnn {
-    layers: Sequential,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DcnnConfig {
+    /// Classes to tell apart, at least 2.
+    pub classes: usize,
+    /// Channels of an image: 1 for grey.
+    pub channels: usize,
+    /// Rows of an image; each block halves them.
+    pub height: usize,
+    /// Columns of an image; each block halves them.
+    pub width: usize,
+    /// Units of the dense layer before the output.
+    pub dense_units: usize,
+    /// The dropout rate before the output, in 0..1.
+    pub dense_dropout: f32,
+    /// Which variance of a batch enters the moving variance.
+    pub moving_variance: MovingVariance,
+    /// The convolutional blocks, first to last, at least one.
+    pub blocks: Vec<BlockConfig>,
 }
 
-impl Dcnn {
-    /// Makes the network from the variables of `vb`.
+/// A block: two convolutions with ELU, each followed by batch normalisation, then 2×2 max pooling and dropout.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockConfig {
+    /// Output channels of both convolutions.
+    pub filters: usize,
+    /// Rows and columns of the kernels.
+    pub kernel: usize,
+    /// The dropout rate after the pooling, in 0..1.
+    pub dropout: f32,
+}
+
+impl Default for DcnnConfig {
+    fn default() -> Self {
+        Self {
+            classes: 3,
+            channels: 1,
+            height: 48,
+            width: 48,
+            dense_units: 128,
+            dense_dropout: 0.6,
+            moving_variance: MovingVariance::Keras2,
+            blocks: vec![
+                BlockConfig { filters: 64, kernel: 5, dropout: 0.4 },
+                BlockConfig { filters: 128, kernel: 3, dropout: 0.4 },
+                BlockConfig { filters: 256, kernel: 3, dropout: 0.5 },
+            ],
+        }
+    }
+}
+
+/// Kernels and filters beyond these are taken for a damaged file, not for a network.
+const MAX_UNITS: usize = 1 << 16;
+
+/// [`Error::Config`] unless a size is at least this much, and no more than a network has.
+pub(crate) fn size(field: &str, value: usize, least: usize) -> Result<(), Error> {
+    if (least..=MAX_UNITS).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::config(field, value, format!("{least} to {MAX_UNITS}")))
+}
+
+/// [`Error::Config`] unless a rate is in 0..1.
+pub(crate) fn rate(field: &str, value: f32) -> Result<(), Error> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::config(field, value, "at least 0 and below 1"))
+}
+
+impl DcnnConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the first field that is out of range, its value and what is allowed.
+    pub fn validate(&self) -> Result<(), Error> {
+        size("classes", self.classes, 2)?;
+        size("channels", self.channels, 1)?;
+        size("dense_units", self.dense_units, 1)?;
+        rate("dense_dropout", self.dense_dropout)?;
+        if !(1..=16).contains(&self.blocks.len()) {
+            return Err(Error::config("blocks", self.blocks.len(), "1 to 16 blocks"));
+        }
+        size("height", self.height, 1 << self.blocks.len())?;
+        size("width", self.width, 1 << self.blocks.len())?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            size(&format!("blocks[{i}].filters"), block.filters, 1)?;
+            rate(&format!("blocks[{i}].dropout"), block.dropout)?;
+            if !(1..=31).contains(&block.kernel) || block.kernel % 2 == 0 {
+                return Err(Error::config(&format!("blocks[{i}].kernel"), block.kernel, "odd, 1 to 31"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The size of the images.
+    pub fn input(&self) -> Input {
+        Input { channels: self.channels, height: self.height, width: self.width }
+    }
+
+    /// The same for images of this size and so many classes.
+    pub(crate) fn of(&self, input: Input, classes: usize) -> Self {
+        let Input { channels, height, width } = input;
+        Self { classes, channels, height, width, ..self.clone() }
+    }
+
+    /// The network, from the variables of `vb`: blocks of two convolutions, then a dense layer and the output. It gives
+    /// logits.
+    ///
+    /// # Shapes
+    /// - input `(batch, channels, height, width)`, grey values in 0..=1
+    /// - output `(batch, classes)`
     ///
     /// # Errors
     /// When the configuration is invalid, or `vb` has no tensor of a name or another shape under it.
-    pub fn new(config: &DcnnConfig, vb: VarBuilder) -> std::result::Result<Self, Error> {
-        config.validate()?;
-        let norm = |channels, n: usize| -> Result<_> {
-            let config = BatchNormConfig { moving_variance: config.moving_variance, ..Default::default() };
-            batch_norm(channels, config, vb.pp(format!("batchnorm_{n}"))).map(Layer::BatchNorm)
-        };
-        let drop = |rate, n: usize| dropout(rate, &format!("dropout_{n}")).map(Layer::Dropout);
-        let elu = Conv2dConfig { activation: Activation::Elu, ..Default::default() };
-        let mut layers = Vec::new();
-        let mut channels = config.channels;
-        for (i, block) in config.blocks.iter().enumerate() {
-            for n in [2 * i + 1, 2 * i + 2] {
-                let vb = vb.pp(format!("conv2d_{n}"));
-                layers.push(Layer::Conv2d(conv2d(channels, block.filters, block.kernel, elu, vb)?));
-                layers.push(norm(block.filters, n)?);
-                channels = block.filters;
-            }
-            layers.push(Layer::MaxPool2d { size: 2, stride: 2 });
-            layers.push(drop(block.dropout, i + 1)?);
-        }
-        let (channels, height, width) = config.features();
-        let elu = DenseConfig { activation: Activation::Elu, initializer: Some(he_normal()) };
-        let (inputs, units, blocks) = (channels * height * width, config.dense_units, config.blocks.len());
-        layers.push(Layer::Flatten);
-        layers.push(Layer::Dense(dense(inputs, units, elu, vb.pp("dense_1"))?));
-        layers.push(norm(units, 2 * blocks + 1)?);
-        layers.push(drop(config.dense_dropout, blocks + 1)?);
-        let out = dense(units, config.classes, DenseConfig::default(), vb.pp("out_layer"))?;
-        layers.push(Layer::Dense(out));
-        Ok(Self { layers: Sequential::new(layers) })
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use candle_nn::VarMap;
+    /// use fer_model::DcnnConfig;
+    /// use fer_nn::{Mode, Network, var_builder};
+    ///
+    /// let vars = VarMap::new();
+    /// let net = DcnnConfig::default().network(var_builder(&vars, 42, &Device::Cpu))?;
+    /// let faces = Tensor::zeros((2, 1, 48, 48), DType::F32, &Device::Cpu)?;
+    /// assert_eq!(net.forward(&faces, Mode::Eval)?.dims(), [2, 3]);
+    /// # Ok::<(), fer_model::Error>(())
+    /// ```
+    pub fn network(&self, vb: VarBuilder) -> Result<Graph, Error> {
+        self.validate()?;
+        network(&self.layer_configs(), self.input(), vb)
     }
 
-    /// The same network, computing like this on a card.
-    pub fn compute(self, compute: Compute) -> Self {
-        Self { layers: self.layers.compute(compute) }
+    /// The layers as a table, first to last.
+    ///
+    /// # Errors
+    /// When the configuration is invalid.
+    ///
+    /// ```
+    /// use fer_model::DcnnConfig;
+    /// let layers = DcnnConfig::default().layers()?;
+    /// assert_eq!((layers[0].name.as_str(), layers[0].parameters().total()), ("conv2d_1", 1_664));
+    /// # Ok::<(), fer_model::Error>(())
+    /// ```
+    pub fn layers(&self) -> Result<Vec<LayerInfo>, Error> {
+        let zeros = VarBuilder::zeros(candle_core::DType::F32, &candle_core::Device::Cpu);
+        layers::table(&self.network(zeros)?, self.input())
+    }
+
+    /// Every tensor of the network: its full name and its shape.
+    ///
+    /// # Errors
+    /// When the configuration is invalid.
+    pub fn tensors(&self) -> Result<Vec<(String, Vec<usize>)>, Error> {
+        Ok(layers::tensors(&self.layers()?))
+    }
+
+    /// The layers, first to last.
+    pub(crate) fn layer_configs(&self) -> Vec<LayerConfig> {
+        let mut layers = Vec::new();
+        let mut add = |name: String, is| layers.push(LayerConfig::new(name, is));
+        let norm = LayerKind::batch_norm(BatchNormConfig {
+            moving_variance: self.moving_variance,
+            ..Default::default()
+        });
+        for (i, block) in self.blocks.iter().enumerate() {
+            for n in [2 * i + 1, 2 * i + 2] {
+                let conv = LayerKind::Conv2d {
+                    filters: block.filters,
+                    kernel: block.kernel,
+                    stride: 1,
+                    padding: Padding::Same,
+                    groups: 1,
+                    bias: true,
+                    activation: Activation::Elu,
+                };
+                add(format!("conv2d_{n}"), conv);
+                add(format!("batchnorm_{n}"), norm.clone());
+            }
+            let pool = LayerKind::MaxPool2d { size: 2, stride: 2, padding: Padding::Valid };
+            add(format!("maxpool2d_{}", i + 1), pool);
+            add(format!("dropout_{}", i + 1), LayerKind::Dropout { rate: block.dropout });
+        }
+        let blocks = self.blocks.len();
+        let dense =
+            |units, activation, initializer| LayerKind::Dense { units, bias: true, activation, initializer };
+        add("flatten".into(), LayerKind::Flatten);
+        add("dense_1".into(), dense(self.dense_units, Activation::Elu, Initializer::HeNormal));
+        add(format!("batchnorm_{}", 2 * blocks + 1), norm);
+        add(format!("dropout_{}", blocks + 1), LayerKind::Dropout { rate: self.dense_dropout });
+        add("out_layer".into(), dense(self.classes, Activation::Linear, Initializer::GlorotUniform));
+        layers
+    }
+
+    /// Values of one image after the last block: `(channels, height, width)`.
+    #[cfg(any(feature = "keras", test))]
+    pub(crate) fn features(&self) -> (usize, usize, usize) {
+        let halvings = self.blocks.len() as u32;
+        let channels = self.blocks.last().map_or(self.channels, |block| block.filters);
+        (channels, self.height >> halvings, self.width >> halvings)
     }
 }
 
-impl Network for Dcnn {
-    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.layers.forward(images, mode)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_notebooks_architecture_is_valid_and_survives_toml() {
+        let config = DcnnConfig::default();
+        config.validate().unwrap();
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<DcnnConfig>(&text).unwrap(), config);
     }
 
-    fn gradients(
-        &self,
-        images: &Tensor,
-        step: Step,
-        loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
-    ) -> Result<GradStore> {
-        self.layers.gradients(images, step, loss)
-    }
-
-    fn on_device(&self, setup: &Setup) -> Result<Option<Box<dyn OnDevice>>> {
-        self.layers.on_device(setup)
+    #[test]
+    fn an_invalid_value_is_named_with_what_is_allowed() {
+        let error = |change: fn(&mut DcnnConfig)| {
+            let mut config = DcnnConfig::default();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert_eq!(error(|c| c.classes = 1), "classes is 1, allowed: 2 to 65536");
+        assert_eq!(error(|c| c.width = 7), "width is 7, allowed: 8 to 65536");
+        assert_eq!(error(|c| c.blocks[1].kernel = 4), "blocks[1].kernel is 4, allowed: odd, 1 to 31");
+        assert_eq!(error(|c| c.dense_dropout = 1.0), "dense_dropout is 1, allowed: at least 0 and below 1");
+        assert_eq!(error(|c| c.blocks.clear()), "blocks is 0, allowed: 1 to 16 blocks");
+        let typo = toml::from_str::<DcnnConfig>("clases = 3").unwrap_err().to_string();
+        assert!(typo.contains("unknown field `clases`"), "{typo}");
     }
 }

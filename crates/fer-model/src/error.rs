@@ -16,6 +16,14 @@ pub enum Error {
         /// The values it may have.
         allowed: String,
     },
+    /// A layer of the architecture cannot be.
+    #[error("layer `{layer}`: {source}")]
+    Layer {
+        /// The layer.
+        layer: String,
+        /// Why.
+        source: candle_core::Error,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {

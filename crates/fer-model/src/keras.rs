@@ -8,14 +8,14 @@
 //! ```
 //! use candle_core::Device;
 //! use candle_nn::VarMap;
-//! use fer_model::{BlockConfig, Dcnn, DcnnConfig, ModelConfig, keras};
+//! use fer_model::{BlockConfig, DcnnConfig, ModelConfig, keras};
 //!
 //! let narrow = DcnnConfig {
 //!     blocks: vec![BlockConfig { filters: 8, kernel: 3, dropout: 0.1 }; 2],
 //!     ..Default::default()
 //! };
 //! let vars = VarMap::new();
-//! Dcnn::new(&narrow, fer_nn::var_builder(&vars, 42, &Device::Cpu))?;
+//! narrow.network(fer_nn::var_builder(&vars, 42, &Device::Cpu))?;
 //!
 //! let dir = std::env::temp_dir().join("fer-model-keras");
 //! # std::fs::create_dir_all(&dir).unwrap();
@@ -24,7 +24,7 @@
 //! assert_eq!(imported.dcnn, narrow);
 //!
 //! let labels = ["happy", "sad", "neutral"].map(String::from).to_vec();
-//! fer_model::save(&dir, &ModelConfig::new(imported.dcnn, labels)?, &imported.tensors)?;
+//! fer_model::save(&dir, &ModelConfig::dcnn(imported.dcnn, labels)?, &imported.tensors)?;
 //! # std::fs::remove_dir_all(&dir).unwrap();
 //! # Ok::<(), fer_model::Error>(())
 //! ```
@@ -43,8 +43,9 @@ use fer_nn::MovingVariance;
 
 pub use self::export::export;
 use self::file::StoredLayer;
+use crate::layer_config::LayerKind;
 use crate::saved::check_shape;
-use crate::{BlockConfig, DcnnConfig, Error, LayerKind};
+use crate::{BlockConfig, DcnnConfig, Error};
 
 /// A network read from a Keras file.
 #[derive(Clone, Debug)]
@@ -93,8 +94,8 @@ fn read(bytes: Vec<u8>, name: &str) -> Result<Imported, Error> {
 
     let mut stored = file.layers;
     let mut tensors = HashMap::new();
-    for layer in dcnn.layers().iter().filter(|layer| !layer.tensors.is_empty()) {
-        let Some(next) = stored.iter().position(|s| s.kind == layer.kind) else {
+    for layer in dcnn.layers()?.iter().filter(|layer| !layer.tensors.is_empty()) {
+        let Some(next) = stored.iter().position(|s| s.class == layer.class) else {
             return Err(Error::MissingTensor { name: name.to_owned(), tensor: layer.name.clone() });
         };
         let found = stored.remove(next);
@@ -106,7 +107,7 @@ fn read(bytes: Vec<u8>, name: &str) -> Result<Imported, Error> {
     }
     match stored.first() {
         Some(extra) => {
-            Err(Error::keras_layer(name, &extra.name, format!("class {:?}", extra.kind), "no more layers"))
+            Err(Error::keras_layer(name, &extra.name, format!("class {}", extra.class), "no more layers"))
         }
         None => Ok(Imported { dcnn, tensors }),
     }
@@ -114,10 +115,13 @@ fn read(bytes: Vec<u8>, name: &str) -> Result<Imported, Error> {
 
 /// Puts the layers into the network's order when their names are the notebook's, all of them.
 fn sort_by_name(stored: &mut [StoredLayer]) {
-    let convs = stored.iter().filter(|layer| layer.kind == LayerKind::Conv2D).count();
+    let convs = stored.iter().filter(|layer| layer.class == "Conv2D").count();
     let block = BlockConfig { filters: 1, kernel: 1, dropout: 0.0 };
-    let names = DcnnConfig { blocks: vec![block; convs / 2], ..Default::default() }.layers();
-    let weighted = names.into_iter().filter(|layer| !layer.tensors.is_empty());
+    let names = DcnnConfig { blocks: vec![block; convs / 2], ..Default::default() }.layer_configs();
+    let has_weights = |kind: &LayerKind| {
+        matches!(kind, LayerKind::Conv2d { .. } | LayerKind::Dense { .. } | LayerKind::BatchNorm { .. })
+    };
+    let weighted = names.into_iter().filter(|layer| has_weights(&layer.is));
     let positions: HashMap<String, usize> = weighted.map(|layer| layer.name).zip(0..).collect();
     if stored.len() == positions.len() && stored.iter().all(|layer| positions.contains_key(&layer.name)) {
         stored.sort_by_key(|layer| positions[&layer.name]);
@@ -151,7 +155,7 @@ mod tests {
             let shapes = shapes.map(|shape| shape.into_iter().map(|d| d as u64).collect());
             names.iter().copied().zip(shapes).collect()
         };
-        let layers = dcnn.layers().into_iter().filter(|layer| !layer.tensors.is_empty());
+        let layers = dcnn.layers().unwrap().into_iter().filter(|layer| !layer.tensors.is_empty());
         layers.map(|layer| (layer.name.clone(), weights(&layer))).collect()
     }
 

@@ -1,8 +1,11 @@
-//! The layers of the network as a table: names, shapes and parameters, as Keras' `summary()` prints them.
+//! The layers of a network as a table: names, shapes and parameters, as Keras' `summary()` prints them.
 
 use std::fmt::Write;
 
-use crate::DcnnConfig;
+use fer_nn::Graph;
+use fer_nn::plan::Op;
+
+use crate::{Error, Input};
 
 /// One row of the summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,24 +13,11 @@ pub struct LayerInfo {
     /// The layer's name, which its tensors begin with.
     pub name: String,
     /// What it is, by Keras' class name.
-    pub kind: LayerKind,
+    pub class: &'static str,
     /// The output for one image: `(height, width, channels)` or `(units)`, as Keras shows it.
     pub output: Vec<usize>,
     /// The layer's tensors: their names within the layer and their shapes.
     pub tensors: Vec<(&'static str, Vec<usize>)>,
-}
-
-/// What a layer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "the names are Keras' own")]
-pub enum LayerKind {
-    Conv2D,
-    BatchNormalization,
-    MaxPooling2D,
-    Dropout,
-    Flatten,
-    Dense,
 }
 
 impl LayerInfo {
@@ -61,91 +51,82 @@ impl Parameters {
     }
 }
 
-impl DcnnConfig {
-    /// The layers, first to last.
-    ///
-    /// ```
-    /// use fer_model::DcnnConfig;
-    /// let layers = DcnnConfig::default().layers();
-    /// assert_eq!((layers[0].name.as_str(), layers[0].parameters().total()), ("conv2d_1", 1_664));
-    /// ```
-    pub fn layers(&self) -> Vec<LayerInfo> {
-        use LayerKind::*;
-        let mut layers = Vec::new();
-        let mut add = |name: String, kind, output: &[usize], tensors| {
-            layers.push(LayerInfo { name, kind, output: output.to_vec(), tensors });
-        };
-        let norm = |channels: usize| {
-            ["weight", "bias", "running_mean", "running_var"].map(|name| (name, vec![channels])).to_vec()
-        };
-        let (mut channels, mut height, mut width) = (self.channels, self.height, self.width);
-        for (i, block) in self.blocks.iter().enumerate() {
-            let (filters, kernel) = (block.filters, block.kernel);
-            for n in [2 * i + 1, 2 * i + 2] {
-                let output = [height, width, filters];
-                let weight = vec![filters, channels, kernel, kernel];
-                let tensors = vec![("weight", weight), ("bias", vec![filters])];
-                add(format!("conv2d_{n}"), Conv2D, &output, tensors);
-                add(format!("batchnorm_{n}"), BatchNormalization, &output, norm(filters));
-                channels = filters;
-            }
-            (height, width) = (height / 2, width / 2);
-            let output = [height, width, channels];
-            add(format!("maxpool2d_{}", i + 1), MaxPooling2D, &output, vec![]);
-            add(format!("dropout_{}", i + 1), Dropout, &output, vec![]);
-        }
-        let (blocks, features, units) = (self.blocks.len(), channels * height * width, self.dense_units);
-        let dense = |inputs, units| vec![("weight", vec![units, inputs]), ("bias", vec![units])];
-        add("flatten".into(), Flatten, &[features], vec![]);
-        add("dense_1".into(), Dense, &[units], dense(features, units));
-        add(format!("batchnorm_{}", 2 * blocks + 1), BatchNormalization, &[units], norm(units));
-        add(format!("dropout_{}", blocks + 1), Dropout, &[units], vec![]);
-        add("out_layer".into(), Dense, &[self.classes], dense(units, self.classes));
-        layers
+/// The class of Keras that does what a layer does.
+fn class(op: &Op) -> &'static str {
+    match op {
+        Op::Conv2d(_) => "Conv2D",
+        Op::ConvTranspose2d(_) => "Conv2DTranspose",
+        Op::Dense(_) => "Dense",
+        Op::BatchNorm(_) => "BatchNormalization",
+        Op::Activation(_) => "Activation",
+        Op::PRelu(_) => "PReLU",
+        Op::MaxPool2d(_) => "MaxPooling2D",
+        Op::MeanPool2d(_) => "AveragePooling2D",
+        Op::GlobalMean => "GlobalAveragePooling2D",
+        Op::Dropout(_) => "Dropout",
+        Op::Flatten => "Flatten",
+        Op::Upsample(_) => "UpSampling2D",
+        Op::Sum => "Add",
+        _ => "Layer",
     }
+}
 
-    /// Every tensor of the network: its full name and its shape.
-    pub fn tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
-        self.layers().into_iter().flat_map(|layer| {
-            let name = layer.name;
-            layer.tensors.into_iter().map(move |(tensor, shape)| (format!("{name}.{tensor}"), shape))
-        })
-    }
+/// The layers of a network for images of this size.
+pub(crate) fn table(net: &Graph, input: Input) -> Result<Vec<LayerInfo>, Error> {
+    let layers = net.layers(&[1, input.channels, input.height, input.width])?;
+    let row = |layer: fer_nn::plan::LayerInfo| LayerInfo {
+        class: class(&layer.op),
+        output: match layer.output[1..] {
+            [channels, height, width] => vec![height, width, channels],
+            _ => layer.output[1..].to_vec(),
+        },
+        tensors: layer.variables.iter().map(|v| (v.name, v.tensor.dims().to_vec())).collect(),
+        name: layer.name,
+    };
+    Ok(layers.into_iter().map(row).collect())
+}
 
-    /// The parameters of the whole network.
-    pub fn parameters(&self) -> Parameters {
-        self.layers().iter().map(LayerInfo::parameters).fold(Parameters::default(), |sum, layer| Parameters {
-            trainable: sum.trainable + layer.trainable,
-            fixed: sum.fixed + layer.fixed,
-        })
-    }
+/// Every tensor: its full name and its shape.
+pub(crate) fn tensors(layers: &[LayerInfo]) -> Vec<(String, Vec<usize>)> {
+    let of = |layer: &LayerInfo| {
+        let full = |(tensor, shape): &(&str, Vec<usize>)| (format!("{}.{tensor}", layer.name), shape.clone());
+        layer.tensors.iter().map(full).collect::<Vec<_>>()
+    };
+    layers.iter().flat_map(of).collect()
+}
 
-    /// The table that Keras' `model.summary()` prints.
-    pub fn summary(&self) -> String {
-        let (rule, double) = ("_".repeat(65), "=".repeat(65));
-        let mut text = format!("Model: \"DCNN\"\n{rule}\n");
-        let mut row = |layer: &str, output: &str, count: &str| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}", format!("{layer:<29}{output:<26}{count}").trim_end());
-        };
-        row("Layer (type)", "Output Shape", "Param #");
-        row(&double, "", "");
-        let layers = self.layers();
-        for (i, layer) in layers.iter().enumerate() {
-            let output = layer.output.iter().fold(String::from("(None"), |s, n| s + ", " + &n.to_string());
-            let title = format!("{} ({:?})", layer.name, layer.kind);
-            // Like Keras, a name that is too long for its column is cut.
-            let title: String = title.chars().take(28).collect();
-            row(&title, &(output + ")"), &layer.parameters().total().to_string());
-            row(if i + 1 < layers.len() { &rule } else { &double }, "", "");
-        }
-        let Parameters { trainable, fixed } = self.parameters();
-        row(&format!("Total params: {}", thousands(trainable + fixed)), "", "");
-        row(&format!("Trainable params: {}", thousands(trainable)), "", "");
-        row(&format!("Non-trainable params: {}", thousands(fixed)), "", "");
-        row(&rule, "", "");
-        text
+/// The parameters of all layers.
+pub(crate) fn parameters(layers: &[LayerInfo]) -> Parameters {
+    layers.iter().map(LayerInfo::parameters).fold(Parameters::default(), |sum, layer| Parameters {
+        trainable: sum.trainable + layer.trainable,
+        fixed: sum.fixed + layer.fixed,
+    })
+}
+
+/// The table that Keras' `model.summary()` prints.
+pub(crate) fn summary(title: &str, layers: &[LayerInfo]) -> String {
+    let (rule, double) = ("_".repeat(65), "=".repeat(65));
+    let mut text = format!("Model: \"{title}\"\n{rule}\n");
+    let mut row = |layer: &str, output: &str, count: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", format!("{layer:<29}{output:<26}{count}").trim_end());
+    };
+    row("Layer (type)", "Output Shape", "Param #");
+    row(&double, "", "");
+    for (i, layer) in layers.iter().enumerate() {
+        let output = layer.output.iter().fold(String::from("(None"), |s, n| s + ", " + &n.to_string());
+        let title = format!("{} ({})", layer.name, layer.class);
+        // Like Keras, a name that is too long for its column is cut.
+        let title: String = title.chars().take(28).collect();
+        row(&title, &(output + ")"), &layer.parameters().total().to_string());
+        row(if i + 1 < layers.len() { &rule } else { &double }, "", "");
     }
+    let Parameters { trainable, fixed } = parameters(layers);
+    row(&format!("Total params: {}", thousands(trainable + fixed)), "", "");
+    row(&format!("Trainable params: {}", thousands(trainable)), "", "");
+    row(&format!("Non-trainable params: {}", thousands(fixed)), "", "");
+    row(&rule, "", "");
+    text
 }
 
 /// 2395075 as `2,395,075`.
@@ -159,10 +140,15 @@ fn thousands(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Architecture, DcnnConfig};
+
+    fn layers(config: &DcnnConfig) -> Vec<LayerInfo> {
+        config.layers().unwrap()
+    }
 
     #[test]
     fn the_summary_is_the_notebooks() {
-        let layers = DcnnConfig::default().layers();
+        let layers = layers(&DcnnConfig::default());
         let rows: Vec<(&str, &[usize], usize)> =
             layers.iter().map(|l| (l.name.as_str(), &l.output[..], l.parameters().total())).collect();
         assert_eq!(
@@ -193,7 +179,8 @@ mod tests {
                 ("out_layer", &[3], 387),
             ]
         );
-        let text = DcnnConfig::default().summary();
+        let dcnn = DcnnConfig::default();
+        let text = Architecture::from(dcnn).summary(Input::grey(48), 3).unwrap();
         assert!(text.starts_with("Model: \"DCNN\"\n"));
         assert!(text.contains("conv2d_1 (Conv2D)            (None, 48, 48, 64)        1664\n"), "{text}");
         assert!(text.contains("Total params: 2,395,075\nTrainable params: 2,393,027\n"));
@@ -204,7 +191,7 @@ mod tests {
     #[test]
     fn odd_sizes_lose_their_last_row_as_pooling_does() {
         let config = DcnnConfig { height: 50, width: 27, ..Default::default() };
-        let flatten = config.layers().into_iter().find(|layer| layer.name == "flatten");
+        let flatten = layers(&config).into_iter().find(|layer| layer.name == "flatten");
         assert_eq!(flatten.map(|layer| layer.output), Some(vec![256 * 6 * 3]));
         assert_eq!(config.features(), (256, 6, 3));
     }

@@ -1,19 +1,27 @@
 #![doc = include_str!("../README.md")]
 
+mod architecture;
 mod classifier;
-mod config;
 mod dcnn;
 mod error;
 #[cfg(feature = "keras")]
 pub mod keras;
+mod layer_config;
 mod layers;
 mod preprocessing;
+mod resnet;
 mod saved;
+mod vgg;
+mod views;
 
+pub use architecture::{Architecture, Input, LayersConfig};
 pub use classifier::{Classifier, Prediction};
-pub use config::{BlockConfig, DcnnConfig};
-pub use dcnn::Dcnn;
+pub use dcnn::{BlockConfig, DcnnConfig};
 pub use error::Error;
-pub use layers::{LayerInfo, LayerKind, Parameters};
-pub use preprocessing::to_grey;
-pub use saved::{FORMAT_VERSION, ModelConfig, NamedTensors, Preprocessing, load, save};
+pub use layer_config::{Initializer, LayerConfig, LayerKind};
+pub use layers::{LayerInfo, Parameters};
+pub use preprocessing::{Preprocessing, Resize, to_grey};
+pub use resnet::ResnetConfig;
+pub use saved::{FORMAT_VERSION, ModelConfig, NamedTensors, load, save};
+pub use vgg::{Head, VggConfig};
+pub use views::Views;

@@ -2,6 +2,100 @@
 
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GrayImage};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Input};
+
+/// What is done to an image before the network sees it: it becomes grey, as [`to_grey`] says, or, for a network of three
+/// channels, red, green and blue; then each value `v` of 0..=255 becomes `(v·scale − mean) / deviation`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Preprocessing {
+    /// 1/255.
+    pub scale: f32,
+    /// 0, or the mean of the training images after scaling.
+    pub mean: f32,
+    /// 1, or their standard deviation.
+    pub deviation: f32,
+    /// How an image of another size is brought to the network's.
+    pub resize: Resize,
+}
+
+/// How an image of another size is brought to the network's. The aspect ratio is not kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resize {
+    /// By a triangle filter: bilinear, averaging when it shrinks.
+    #[default]
+    Triangle,
+    /// The nearest pixel.
+    Nearest,
+    /// Lanczos' windowed sinc of three lobes.
+    Lanczos3,
+}
+
+impl Default for Preprocessing {
+    fn default() -> Self {
+        Self { scale: 1.0 / 255.0, mean: 0.0, deviation: 1.0, resize: Resize::Triangle }
+    }
+}
+
+impl Preprocessing {
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        let Self { scale, mean, deviation, .. } = *self;
+        for (field, value) in [("preprocessing.scale", scale), ("preprocessing.deviation", deviation)] {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(Error::config(field, value, "above 0"));
+            }
+        }
+        match mean.is_finite() {
+            true => Ok(()),
+            false => Err(Error::config("preprocessing.mean", mean, "a finite number")),
+        }
+    }
+
+    /// What the network sees of a value.
+    pub(crate) fn value(&self, v: u8) -> f32 {
+        (f32::from(v) * self.scale - self.mean) / self.deviation
+    }
+
+    /// Scale, mean and deviation.
+    pub(crate) fn factors(&self) -> (f64, f64, f64) {
+        (f64::from(self.scale), f64::from(self.mean), f64::from(self.deviation))
+    }
+}
+
+impl Resize {
+    fn filter(self) -> FilterType {
+        match self {
+            Self::Triangle => FilterType::Triangle,
+            Self::Nearest => FilterType::Nearest,
+            Self::Lanczos3 => FilterType::Lanczos3,
+        }
+    }
+}
+
+/// The values of an image as a network of this input takes them, channel by channel.
+pub(crate) fn pixels(image: &DynamicImage, input: Input, resize: Resize) -> Vec<u8> {
+    let (width, height) = (input.width as u32, input.height as u32);
+    if input.channels == 1 {
+        return grey(image, width, height, resize).into_raw();
+    }
+    let colour = image.to_rgb8();
+    let colour = match colour.dimensions() == (width, height) {
+        true => colour,
+        false => imageops::resize(&colour, width, height, resize.filter()),
+    };
+    (0..3).flat_map(|channel| colour.pixels().map(move |pixel| pixel[channel])).collect()
+}
+
+fn grey(image: &DynamicImage, width: u32, height: u32, resize: Resize) -> GrayImage {
+    let grey = image.to_luma8();
+    if grey.dimensions() == (width, height) {
+        return grey;
+    }
+    imageops::resize(&grey, width, height, resize.filter())
+}
 
 /// Converts an image to `width` × `height` grey values.
 ///
@@ -12,11 +106,7 @@ use image::{DynamicImage, GrayImage};
 ///
 /// The network expects a face that fills the image, as FER2013's do.
 pub fn to_grey(image: &DynamicImage, width: u32, height: u32) -> GrayImage {
-    let grey = image.to_luma8();
-    if grey.dimensions() == (width, height) {
-        return grey;
-    }
-    imageops::resize(&grey, width, height, FilterType::Triangle)
+    grey(image, width, height, Resize::Triangle)
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarMap;
+use candle_nn::{VarBuilder, VarMap};
+use fer_nn::Graph;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use crate::{DcnnConfig, Error};
+use crate::{
+    Architecture, DcnnConfig, Error, Input, LayerConfig, LayersConfig, Preprocessing, ResnetConfig, VggConfig,
+};
 
 /// The version of the format that this crate writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -18,54 +21,151 @@ const WEIGHTS: &str = "model.safetensors";
 const SETTINGS: &str = "model.toml";
 
 /// What `model.toml` holds: everything that is needed to use the weights.
+///
+/// The file has one table with the architecture's name; for `dcnn` that table holds the images' size too, for the others
+/// the table `input` does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "File", into = "File")]
 pub struct ModelConfig {
-    /// [`FORMAT_VERSION`].
-    pub format_version: u32,
     /// The names of the classes, in the order of the outputs.
     pub labels: Vec<String>,
     /// What is done to an image before the network sees it.
-    #[serde(default)]
     pub preprocessing: Preprocessing,
+    /// The size of the images that the network sees.
+    pub input: Input,
     /// The architecture.
-    pub dcnn: DcnnConfig,
+    pub architecture: Architecture,
 }
 
-/// What is done to an image before the network sees it, after [`to_grey`](crate::to_grey).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Preprocessing {
-    /// Grey values 0..=255 are multiplied by this; 1/255.
-    pub scale: f32,
+/// `model.toml` as it is written.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format_version: u32,
+    labels: Vec<String>,
+    #[serde(default)]
+    preprocessing: Preprocessing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input: Option<Input>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dcnn: Option<DcnnConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vgg: Option<VggConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resnet: Option<ResnetConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<LayerConfig>>,
 }
 
-impl Default for Preprocessing {
-    fn default() -> Self {
-        Self { scale: 1.0 / 255.0 }
+impl From<ModelConfig> for File {
+    fn from(config: ModelConfig) -> Self {
+        let ModelConfig { labels, preprocessing, input, architecture } = config;
+        let mut file = Self {
+            format_version: FORMAT_VERSION,
+            preprocessing,
+            input: Some(input),
+            dcnn: None,
+            vgg: None,
+            resnet: None,
+            layers: None,
+            labels,
+        };
+        match architecture {
+            Architecture::Dcnn(dcnn) => {
+                file.dcnn = Some(dcnn.of(input, file.labels.len()));
+                file.input = None;
+            }
+            Architecture::Vgg(vgg) => file.vgg = Some(vgg),
+            Architecture::Resnet(resnet) => file.resnet = Some(resnet),
+            Architecture::Layers(config) => file.layers = Some(config.layers),
+        }
+        file
+    }
+}
+
+impl TryFrom<File> for ModelConfig {
+    type Error = Error;
+
+    fn try_from(file: File) -> Result<Self, Error> {
+        let File { labels, preprocessing, input, dcnn, vgg, resnet, layers, .. } = file;
+        let of_dcnn = dcnn.as_ref().map(|dcnn| (dcnn.input(), dcnn.classes));
+        let layers = layers.map(|layers| LayersConfig { layers });
+        let all = [dcnn.map(Into::into), vgg.map(Into::into), resnet.map(Into::into), layers.map(Into::into)];
+        let mut given = all.into_iter().flatten();
+        let (Some(architecture), None) = (given.next(), given.next()) else {
+            return Err(Error::config(
+                "the architecture",
+                "missing or given twice",
+                "one of dcnn, vgg, resnet, layers",
+            ));
+        };
+        let Some(input) = input.or(of_dcnn.map(|(input, _)| input)) else {
+            return Err(Error::config("input", "missing", "channels, height and width of the images"));
+        };
+        if let Some((_, classes)) = of_dcnn.filter(|(_, classes)| *classes != labels.len()) {
+            return Err(Error::Labels { labels: labels.len(), classes });
+        }
+        let config = Self { labels, preprocessing, input, architecture };
+        config.validate()?;
+        Ok(config)
     }
 }
 
 impl ModelConfig {
-    /// The configuration of a network with these labels and the default preprocessing.
+    /// The configuration of a network for images of this size with these labels, and the default preprocessing.
     ///
     /// # Errors
-    /// When the architecture is invalid or the labels are not one a class.
-    pub fn new(dcnn: DcnnConfig, labels: Vec<String>) -> Result<Self, Error> {
-        let config = Self { format_version: FORMAT_VERSION, labels, preprocessing: Default::default(), dcnn };
+    /// When the architecture is invalid or does not fit the images and the labels.
+    pub fn new(
+        architecture: impl Into<Architecture>,
+        input: Input,
+        labels: Vec<String>,
+    ) -> Result<Self, Error> {
+        let config =
+            Self { labels, preprocessing: Default::default(), input, architecture: architecture.into() };
         config.validate()?;
         Ok(config)
     }
 
+    /// The configuration of the notebook's network with these labels and the default preprocessing.
+    ///
+    /// # Errors
+    /// When the architecture is invalid or the labels are not one a class.
+    pub fn dcnn(dcnn: DcnnConfig, labels: Vec<String>) -> Result<Self, Error> {
+        if labels.len() != dcnn.classes {
+            return Err(Error::Labels { labels: labels.len(), classes: dcnn.classes });
+        }
+        let input = dcnn.input();
+        Self::new(dcnn, input, labels)
+    }
+
     fn validate(&self) -> Result<(), Error> {
-        self.dcnn.validate()?;
-        if self.labels.len() != self.dcnn.classes {
-            return Err(Error::Labels { labels: self.labels.len(), classes: self.dcnn.classes });
-        }
-        if !(self.preprocessing.scale.is_finite() && self.preprocessing.scale > 0.0) {
-            return Err(Error::config("preprocessing.scale", self.preprocessing.scale, "above 0"));
-        }
-        Ok(())
+        self.preprocessing.validate()?;
+        self.architecture.validate(self.input, self.labels.len())
+    }
+
+    /// The network, from the variables of `vb`.
+    ///
+    /// # Errors
+    /// As [`Architecture::network`].
+    pub fn network(&self, vb: VarBuilder) -> Result<Graph, Error> {
+        self.architecture.network(self.input, self.labels.len(), vb)
+    }
+
+    /// Every tensor of the network: its full name and its shape.
+    ///
+    /// # Errors
+    /// When the architecture is invalid.
+    pub fn tensors(&self) -> Result<Vec<(String, Vec<usize>)>, Error> {
+        self.architecture.tensors(self.input, self.labels.len())
+    }
+
+    /// The table that Keras' `model.summary()` prints.
+    ///
+    /// # Errors
+    /// When the architecture is invalid.
+    pub fn summary(&self) -> Result<String, Error> {
+        self.architecture.summary(self.input, self.labels.len())
     }
 
     /// Reads `model.toml`'s text; `name` stands for it in errors.
@@ -79,9 +179,7 @@ impl ModelConfig {
         if found != FORMAT_VERSION {
             return Err(Error::FormatVersion { name: name.to_owned(), found, expected: FORMAT_VERSION });
         }
-        let config: Self = toml::from_str(text).map_err(toml)?;
-        config.validate()?;
-        Ok(config)
+        toml::from_str::<File>(text).map_err(toml)?.try_into()
     }
 }
 
@@ -118,7 +216,7 @@ impl NamedTensors for BTreeMap<String, Tensor> {
 pub fn save(dir: &Path, config: &ModelConfig, tensors: &impl NamedTensors) -> Result<(), Error> {
     config.validate()?;
     let name = dir.join(WEIGHTS).display().to_string();
-    let tensors = checked(tensors, &config.dcnn, &name)?;
+    let tensors = checked(tensors, config.tensors()?, &name)?;
     let weights = safetensors::serialize(&tensors, None)
         .map_err(|source| Error::Safetensors { name: name.clone(), source })?;
     let settings = toml::to_string(config).map_err(|e| Error::Toml {
@@ -133,10 +231,10 @@ pub fn save(dir: &Path, config: &ModelConfig, tensors: &impl NamedTensors) -> Re
     write(SETTINGS, settings.as_bytes())
 }
 
-/// The tensors of this architecture on the CPU, for the file `name`.
+/// The tensors of these names and shapes on the CPU, for the file `name`.
 pub(crate) fn checked(
     tensors: &impl NamedTensors,
-    dcnn: &DcnnConfig,
+    wanted: Vec<(String, Vec<usize>)>,
     name: &str,
 ) -> Result<HashMap<String, Tensor>, Error> {
     let take = |(tensor, shape): (String, Vec<usize>)| {
@@ -146,11 +244,11 @@ pub(crate) fn checked(
         check_shape(name, &tensor, &shape, &format!("{:?}", value.dtype()), value.dims())?;
         Ok((tensor, value.to_device(&Device::Cpu)?))
     };
-    dcnn.tensors().map(take).collect()
+    wanted.into_iter().map(take).collect()
 }
 
 /// Reads what [`save`] wrote: the configuration and, on the CPU, the tensors that
-/// [`DcnnConfig::tensors`] names.
+/// [`ModelConfig::tensors`] names.
 ///
 /// # Errors
 /// As [`Classifier::open`](crate::Classifier::open).
@@ -159,20 +257,20 @@ pub fn load(dir: &Path) -> Result<(ModelConfig, HashMap<String, Tensor>), Error>
     let text = fs::read_to_string(&settings).map_err(Error::io(&settings))?;
     let config = ModelConfig::parse(&text, &settings.display().to_string())?;
     let bytes = fs::read(&weights).map_err(Error::io(&weights))?;
-    let tensors = read_tensors(&config.dcnn, &bytes, &weights.display().to_string())?;
+    let tensors = read_tensors(config.tensors()?, &bytes, &weights.display().to_string())?;
     Ok((config, tensors))
 }
 
-/// The tensors of this architecture from the bytes of a safetensors file; `name` stands for it in errors.
+/// The tensors of these names and shapes from the bytes of a safetensors file; `name` stands for it in errors.
 pub(crate) fn read_tensors(
-    dcnn: &DcnnConfig,
+    wanted: Vec<(String, Vec<usize>)>,
     bytes: &[u8],
     name: &str,
 ) -> Result<HashMap<String, Tensor>, Error> {
     let damaged = |source| Error::Safetensors { name: name.to_owned(), source };
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let mut tensors = HashMap::new();
-    for (tensor, shape) in dcnn.tensors() {
+    for (tensor, shape) in wanted {
         let Ok(view) = file.tensor(&tensor) else {
             return Err(Error::MissingTensor { name: name.to_owned(), tensor });
         };

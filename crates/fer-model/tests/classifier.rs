@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use candle_nn::VarMap;
-use fer_model::{BlockConfig, Classifier, Dcnn, DcnnConfig, ModelConfig};
+use fer_model::{BlockConfig, Classifier, DcnnConfig, ModelConfig};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma};
 
 fn narrow() -> DcnnConfig {
@@ -23,8 +23,8 @@ fn labels() -> Vec<String> {
 
 fn save(dir: &Path) {
     let vars = VarMap::new();
-    Dcnn::new(&narrow(), fer_nn::var_builder(&vars, 42, &Device::Cpu)).unwrap();
-    fer_model::save(dir, &ModelConfig::new(narrow(), labels()).unwrap(), &vars).unwrap();
+    narrow().network(fer_nn::var_builder(&vars, 42, &Device::Cpu)).unwrap();
+    fer_model::save(dir, &ModelConfig::dcnn(narrow(), labels()).unwrap(), &vars).unwrap();
 }
 
 fn face(seed: u32) -> DynamicImage {

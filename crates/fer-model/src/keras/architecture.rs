@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::file::StoredLayer;
-use crate::{BlockConfig, DcnnConfig, Error, LayerKind};
+use crate::{BlockConfig, DcnnConfig, Error};
 
 /// The architecture that this `model_config` describes; `file` stands for the file in errors.
 pub(super) fn from_model_config(json: &str, file: &str) -> Result<DcnnConfig, Error> {
@@ -58,11 +58,11 @@ pub(super) fn from_model_config(json: &str, file: &str) -> Result<DcnnConfig, Er
 /// The architecture that has weights of these shapes. What the shapes do not say is the default; the image is
 /// the smallest square that fits.
 pub(super) fn from_weights(layers: &[StoredLayer], file: &str) -> Result<DcnnConfig, Error> {
-    let kernels = |kind| -> Vec<_> {
-        layers.iter().filter(|l| l.kind == kind).filter_map(|l| l.weights.first()).collect()
+    let kernels = |class| -> Vec<_> {
+        layers.iter().filter(|l| l.class == class).filter_map(|l| l.weights.first()).collect()
     };
-    let (convs, dense) = (kernels(LayerKind::Conv2D), kernels(LayerKind::Dense));
-    let norms = kernels(LayerKind::BatchNormalization).len();
+    let (convs, dense) = (kernels("Conv2D"), kernels("Dense"));
+    let norms = kernels("BatchNormalization").len();
     let (&[hidden, out], true) =
         (&dense[..], convs.len() >= 2 && convs.len() % 2 == 0 && norms == convs.len() + 1)
     else {
@@ -242,7 +242,7 @@ mod tests {
 
     /// The message when the notebook's architecture is changed so.
     fn error(change: impl Fn(&mut Vec<Value>)) -> String {
-        let mut model = model_config(&DcnnConfig::default());
+        let mut model = model_config(&DcnnConfig::default()).unwrap();
         change(model["config"]["layers"].as_array_mut().unwrap());
         read(&model).unwrap_err().to_string()
     }
@@ -250,13 +250,13 @@ mod tests {
     #[test]
     fn the_notebooks_architecture_is_read_back() {
         let default = DcnnConfig::default();
-        assert_eq!(read(&model_config(&default)).unwrap(), default);
+        assert_eq!(read(&model_config(&default).unwrap()).unwrap(), default);
     }
 
     #[test]
     fn the_input_shape_may_be_the_first_layers_or_the_models() {
         let default = DcnnConfig::default();
-        let mut model = model_config(&default);
+        let mut model = model_config(&default).unwrap();
         let batch = json!([null, 48, 48, 1]);
         let layers = model["config"]["layers"].as_array_mut().unwrap();
         layers.remove(0);
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_block_without_dropout_has_rate_0() {
-        let mut model = model_config(&DcnnConfig::default());
+        let mut model = model_config(&DcnnConfig::default()).unwrap();
         let layers = model["config"]["layers"].as_array_mut().unwrap();
         layers.retain(|layer| layer["config"]["name"] != "dropout_2");
         assert_eq!(read(&model).unwrap().blocks[1].dropout, 0.0);

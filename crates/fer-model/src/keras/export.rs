@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::order;
 use crate::saved::{NamedTensors, checked};
-use crate::{DcnnConfig, Error, LayerInfo, LayerKind};
+use crate::{DcnnConfig, Error, LayerInfo};
 
 /// Writes the network as Keras 2's `model.save("model.h5")` does, with the architecture and without an
 /// optimizer. `load_model` and `load_weights` of Keras 2 and Keras 3 read it.
@@ -20,7 +20,7 @@ pub fn export(path: impl AsRef<Path>, dcnn: &DcnnConfig, tensors: &impl NamedTen
     dcnn.validate()?;
     let path = path.as_ref();
     let name = path.display().to_string();
-    let tensors = checked(tensors, dcnn, &name)?;
+    let tensors = checked(tensors, dcnn.tensors()?, &name)?;
     let text = |text: &str| AttrValue::VarLenAsciiString(text.to_owned());
     let version = [("backend", text("tensorflow")), ("keras_version", text("2.3.0-tf"))];
 
@@ -30,15 +30,15 @@ pub fn export(path: impl AsRef<Path>, dcnn: &DcnnConfig, tensors: &impl NamedTen
         file.set_attr(key, value.clone());
         model.set_attr(key, value);
     }
-    file.set_attr("model_config", text(&model_config(dcnn).to_string()));
-    let layers = dcnn.layers();
+    file.set_attr("model_config", text(&model_config(dcnn)?.to_string()));
+    let layers = dcnn.layers()?;
     // Keras skips the layers without weights when it reads, so they need not be listed.
     let layers = || layers.iter().filter(|layer| !layer.tensors.is_empty());
     let names = layers().map(|layer| layer.name.clone()).collect();
     model.set_attr("layer_names", AttrValue::VarLenAsciiStringArray(names));
-    for LayerInfo { name: layer, kind, tensors: list, .. } in layers() {
-        let weights = match kind {
-            LayerKind::BatchNormalization => &["gamma:0", "beta:0", "moving_mean:0", "moving_variance:0"][..],
+    for LayerInfo { name: layer, class, tensors: list, .. } in layers() {
+        let weights = match *class {
+            "BatchNormalization" => &["gamma:0", "beta:0", "moving_mean:0", "moving_variance:0"][..],
             _ => &["kernel:0", "bias:0"][..],
         };
         let mut group = model.create_group(layer);
@@ -58,39 +58,40 @@ pub fn export(path: impl AsRef<Path>, dcnn: &DcnnConfig, tensors: &impl NamedTen
 }
 
 /// The architecture as Keras 2 describes it; what is not said has Keras' default, in Keras 3 too.
-pub(super) fn model_config(dcnn: &DcnnConfig) -> Value {
+pub(super) fn model_config(dcnn: &DcnnConfig) -> Result<Value, Error> {
     let mut rates = dcnn.blocks.iter().map(|block| block.dropout).chain([dcnn.dense_dropout]);
     let batch = json!([null, dcnn.height, dcnn.width, dcnn.channels]);
     let input = json!({"name": "conv2d_1_input", "batch_input_shape": batch, "dtype": "float32"});
     let mut layers = vec![json!({"class_name": "InputLayer", "config": input})];
-    for LayerInfo { name, kind, output, tensors } in dcnn.layers() {
+    for LayerInfo { name, class, output, tensors } in dcnn.layers()? {
         let channels = output.last();
-        let mut config = match kind {
-            LayerKind::Conv2D => json!({
+        let mut config = match class {
+            "Conv2D" => json!({
                 "filters": channels,
                 "kernel_size": &tensors[0].1[2..],
                 "padding": "same",
                 "activation": "elu",
                 "kernel_initializer": "he_normal",
             }),
-            LayerKind::BatchNormalization => {
+            "BatchNormalization" => {
                 json!({"axis": [output.len()], "momentum": 0.99, "epsilon": 0.001})
             }
-            LayerKind::MaxPooling2D => json!({"pool_size": [2, 2], "strides": [2, 2], "padding": "valid"}),
+            "MaxPooling2D" => json!({"pool_size": [2, 2], "strides": [2, 2], "padding": "valid"}),
             // As the decimal that was written, not as the f32 nearest to it.
-            LayerKind::Dropout => {
+            "Dropout" => {
                 json!({"rate": rates.next().map(|rate| rate.to_string().parse::<f64>().ok())})
             }
-            LayerKind::Flatten => json!({}),
-            LayerKind::Dense if name == "out_layer" => json!({"units": channels, "activation": "softmax"}),
-            LayerKind::Dense => json!({
+            "Flatten" => json!({}),
+            "Dense" if name == "out_layer" => json!({"units": channels, "activation": "softmax"}),
+            "Dense" => json!({
                 "units": channels,
                 "activation": "elu",
                 "kernel_initializer": "he_normal",
             }),
+            _ => json!({}),
         };
         config["name"] = name.into();
-        layers.push(json!({"class_name": format!("{kind:?}"), "config": config}));
+        layers.push(json!({"class_name": class, "config": config}));
     }
-    json!({"class_name": "Sequential", "config": {"name": "DCNN", "layers": layers}})
+    Ok(json!({"class_name": "Sequential", "config": {"name": "DCNN", "layers": layers}}))
 }

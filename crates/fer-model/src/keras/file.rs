@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use hdf5_pure::{AttrValue, Dataset, File, Group};
 
-use crate::{Error, LayerKind};
+use crate::Error;
 
 /// Values that are read are at most this many times the file: Keras does not compress, and weights hardly
 /// shrink.
@@ -23,7 +23,7 @@ pub(super) struct KerasFile {
 /// A layer with weights.
 pub(super) struct StoredLayer {
     pub name: String,
-    pub kind: LayerKind,
+    pub class: &'static str,
     /// In Keras' order: kernel, bias; gamma, beta, moving mean, moving variance.
     pub weights: Vec<Weight>,
 }
@@ -149,20 +149,18 @@ fn identify(layer: &str, weights: Vec<Weight>, name: &str) -> Result<Option<Stor
         Err(Error::keras_layer(name, layer, format!("weights {}", found.join(", ")), expected))
     };
     // Kernels come before biases, so that the ranks tell the kind.
-    let (kind, names) = match ranks[..] {
+    let (class, names) = match ranks[..] {
         [] => return Ok(None),
-        [4, 1] => (LayerKind::Conv2D, &["kernel", "bias"][..]),
-        [2, 1] => (LayerKind::Dense, &["kernel", "bias"][..]),
-        [1, 1, 1, 1] => {
-            (LayerKind::BatchNormalization, &["gamma", "beta", "moving_mean", "moving_variance"][..])
-        }
+        [4, 1] => ("Conv2D", &["kernel", "bias"][..]),
+        [2, 1] => ("Dense", &["kernel", "bias"][..]),
+        [1, 1, 1, 1] => ("BatchNormalization", &["gamma", "beta", "moving_mean", "moving_variance"][..]),
         _ => return unexpected(),
     };
     let numbered = weights.iter().all(|w| w.leaf().parse::<u64>().is_ok());
     if !numbered && !weights.iter().map(Weight::leaf).eq(names.iter().copied()) {
         return unexpected();
     }
-    Ok(Some(StoredLayer { name: layer.to_owned(), kind, weights }))
+    Ok(Some(StoredLayer { name: layer.to_owned(), class, weights }))
 }
 
 /// The strings of an attribute, of whatever HDF5 type. Keras splits what is too long for one attribute into

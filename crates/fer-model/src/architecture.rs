@@ -1,0 +1,227 @@
+//! The architectures by name, each a list of layers, from which the network and its table are made.
+
+use candle_core::{DType, Device};
+use candle_nn::VarBuilder;
+use fer_nn::Graph;
+use serde::{Deserialize, Serialize};
+
+use crate::layer_config::{LayerConfig, network};
+use crate::{DcnnConfig, Error, LayerInfo, Parameters, ResnetConfig, VggConfig, layers};
+
+/// What a network is made of. In a file, `architecture` names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "architecture", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Architecture {
+    /// The notebook's network. Its classes and image size are those that it is asked for, not its own.
+    Dcnn(DcnnConfig),
+    /// A chain of blocks.
+    Vgg(VggConfig),
+    /// Residual blocks.
+    Resnet(ResnetConfig),
+    /// Any network, layer by layer.
+    Layers(LayersConfig),
+}
+
+/// Any network, layer by layer; the last layer's output is the network's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayersConfig {
+    /// The layers, each after those that it reads.
+    pub layers: Vec<LayerConfig>,
+}
+
+/// The size of the images that a network sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Channels: 1 for grey, 3 for red, green and blue.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Input {
+    /// Grey squares.
+    pub fn grey(side: usize) -> Self {
+        Self { channels: 1, height: side, width: side }
+    }
+}
+
+macro_rules! from {
+    ($($config:ident $variant:ident),*) => {
+        $(impl From<$config> for Architecture {
+            fn from(config: $config) -> Self {
+                Self::$variant(config)
+            }
+        })*
+    };
+}
+
+from!(DcnnConfig Dcnn, VggConfig Vgg, ResnetConfig Resnet, LayersConfig Layers);
+
+impl Architecture {
+    /// The name in a file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Dcnn(_) => "dcnn",
+            Self::Vgg(_) => "vgg",
+            Self::Resnet(_) => "resnet",
+            Self::Layers(_) => "layers",
+        }
+    }
+
+    /// Checks every field, for images of this size and so many classes.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the first field that is out of range, its value and what is allowed; [`Error::Layer`] a
+    /// layer that cannot be.
+    pub fn validate(&self, input: Input, classes: usize) -> Result<(), Error> {
+        crate::dcnn::size("classes", classes, 2)?;
+        crate::dcnn::size("channels", input.channels, 1)?;
+        match self {
+            Self::Dcnn(dcnn) => dcnn.of(input, classes).validate(),
+            Self::Vgg(vgg) => vgg.validate(input),
+            Self::Resnet(resnet) => resnet.validate(input),
+            Self::Layers(LayersConfig { layers }) if layers.is_empty() => {
+                Err(Error::config("layers", 0, "at least one layer"))
+            }
+            Self::Layers(_) => {
+                let output = self.layers(input, classes)?.last().map(|layer| layer.output.clone());
+                match output.as_deref() {
+                    Some([units]) if *units == classes => Ok(()),
+                    other => Err(Error::config(
+                        "layers: the last one's output",
+                        format!("{:?}", other.unwrap_or_default()),
+                        format!("[{classes}], one a class"),
+                    )),
+                }
+            }
+        }
+    }
+
+    /// The layers, first to last, for so many classes.
+    pub fn layer_configs(&self, classes: usize) -> Vec<LayerConfig> {
+        match self {
+            Self::Dcnn(dcnn) => DcnnConfig { classes, ..dcnn.clone() }.layer_configs(),
+            Self::Vgg(vgg) => vgg.layer_configs(classes),
+            Self::Resnet(resnet) => resnet.layer_configs(classes),
+            Self::Layers(config) => config.layers.clone(),
+        }
+    }
+
+    /// The network for images of this size and so many classes, from the variables of `vb`. It gives logits.
+    ///
+    /// # Errors
+    /// When the architecture is invalid, or `vb` has no tensor of a name or another shape under it.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use candle_nn::VarMap;
+    /// use fer_model::{Architecture, Input, VggConfig};
+    /// use fer_nn::{Mode, Network, var_builder};
+    ///
+    /// let narrow = VggConfig { widths: vec![8, 16], dropout: vec![0.1, 0.1], ..Default::default() };
+    /// let vars = VarMap::new();
+    /// let net = Architecture::from(narrow).network(Input::grey(48), 7, var_builder(&vars, 42, &Device::Cpu))?;
+    /// let faces = Tensor::zeros((2, 1, 48, 48), DType::F32, &Device::Cpu)?;
+    /// assert_eq!(net.forward(&faces, Mode::Eval)?.dims(), [2, 7]);
+    /// # Ok::<(), fer_model::Error>(())
+    /// ```
+    pub fn network(&self, input: Input, classes: usize, vb: VarBuilder) -> Result<Graph, Error> {
+        if !matches!(self, Self::Layers(_)) {
+            self.validate(input, classes)?;
+        }
+        network(&self.layer_configs(classes), input, vb)
+    }
+
+    /// The layers as a table.
+    ///
+    /// # Errors
+    /// When the architecture is invalid.
+    pub fn layers(&self, input: Input, classes: usize) -> Result<Vec<LayerInfo>, Error> {
+        // Zeros take no memory until they are read.
+        let net = self.network(input, classes, VarBuilder::zeros(DType::F32, &Device::Cpu))?;
+        layers::table(&net, input)
+    }
+
+    /// Every tensor of the network: its full name and its shape.
+    ///
+    /// # Errors
+    /// When the architecture is invalid.
+    pub fn tensors(&self, input: Input, classes: usize) -> Result<Vec<(String, Vec<usize>)>, Error> {
+        Ok(layers::tensors(&self.layers(input, classes)?))
+    }
+
+    /// The parameters of the whole network.
+    ///
+    /// # Errors
+    /// When the architecture is invalid.
+    pub fn parameters(&self, input: Input, classes: usize) -> Result<Parameters, Error> {
+        Ok(layers::parameters(&self.layers(input, classes)?))
+    }
+
+    /// The table that Keras' `model.summary()` prints.
+    ///
+    /// # Errors
+    /// When the architecture is invalid.
+    pub fn summary(&self, input: Input, classes: usize) -> Result<String, Error> {
+        let title = match self {
+            Self::Dcnn(_) => "DCNN",
+            Self::Vgg(_) => "VGG",
+            Self::Resnet(_) => "ResNet",
+            Self::Layers(_) => "Layers",
+        };
+        Ok(layers::summary(title, &self.layers(input, classes)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_written_out_layer_by_layer_is_the_network() {
+        for architecture in [
+            Architecture::from(DcnnConfig::default()),
+            VggConfig { norm_first: true, ..Default::default() }.into(),
+            VggConfig { head: crate::Head::Flatten, ..Default::default() }.into(),
+            ResnetConfig { widths: vec![8, 16], blocks: vec![2, 1], ..Default::default() }.into(),
+        ] {
+            let (input, classes) = (Input::grey(48), 7);
+            let written: Architecture = LayersConfig { layers: architecture.layer_configs(classes) }.into();
+            written.validate(input, classes).unwrap();
+            let layers = [&architecture, &written].map(|a| a.layers(input, classes).unwrap());
+            assert_eq!(layers[0], layers[1]);
+            let text = toml::to_string(&written).unwrap();
+            assert_eq!(toml::from_str::<Architecture>(&text).unwrap(), written, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        let error = |text: &str| {
+            let architecture: Architecture = toml::from_str(text).map_err(|e| e.to_string()).unwrap();
+            architecture.validate(Input::grey(48), 3).unwrap_err().to_string()
+        };
+        let vgg = "architecture = 'vgg'\nwidths = [8]\ndropout = [0.1, 0.2]";
+        assert_eq!(error(vgg), "dropout is 2, allowed: 1 rates, one a block");
+        assert_eq!(error("architecture = 'layers'\nlayers = []"), "layers is 0, allowed: at least one layer");
+        let layers = |text: &str| format!("architecture = 'layers'\n{text}");
+        let flat = "[[layers]]\nname = 'flat'\nis = 'flatten'\n";
+        let found = error(&layers(flat));
+        assert_eq!(found, "layers: the last one's output is [2304], allowed: [3], one a class");
+        let found = error(&layers(&format!("{flat}[[layers]]\nname = 'a'\ninputs = ['b']\nis = 'flatten'")));
+        assert_eq!(found, "layer `a`: inputs is b, allowed: images, or the name of a layer above it");
+        let found = error(&layers(&format!(
+            "{flat}[[layers]]\nname = 'p'\nis = {{ max_pool2d = {{ size = 2, stride = 2 }} }}"
+        )));
+        assert!(
+            found.starts_with("layer `p`: max_pool2d: expected (batch, channels, height, width)"),
+            "{found}"
+        );
+        assert!(toml::from_str::<Architecture>("architecture = 'vgg'\nwidth = [8]").is_err());
+    }
+}

@@ -1,0 +1,236 @@
+//! A network written out layer by layer, and made from that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_nn::VarBuilder;
+use fer_nn::initializer::he_normal;
+use fer_nn::{
+    Activation, BatchNormConfig, Conv2dConfig, ConvTranspose2dConfig, DenseConfig, Flatten, GlobalMean,
+    Graph, Layer, MaxPool2d, MeanPool2d, MovingVariance, Padding, Upsample, Value, batch_norm,
+    conv_transpose2d, conv2d, dense, dropout, prelu,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Input};
+
+/// One layer of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerConfig {
+    /// The layer's name, which its tensors begin with; each layer has another.
+    pub name: String,
+    /// The layers that it reads: two for a sum, else one. The layer before it when there is none; `images` is the
+    /// network's input.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<String>,
+    /// What it is.
+    pub is: LayerKind,
+}
+
+/// What a layer is, with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the settings are those of fer-nn's layers of these names")]
+pub enum LayerKind {
+    #[serde(rename = "conv2d")]
+    Conv2d {
+        filters: usize,
+        kernel: usize,
+        #[serde(default = "one")]
+        stride: usize,
+        #[serde(default)]
+        padding: Padding,
+        #[serde(default = "one")]
+        groups: usize,
+        #[serde(default = "yes")]
+        bias: bool,
+        #[serde(default)]
+        activation: Activation,
+    },
+    #[serde(rename = "conv_transpose2d")]
+    ConvTranspose2d {
+        filters: usize,
+        kernel: usize,
+        stride: usize,
+        #[serde(default = "valid")]
+        padding: Padding,
+        #[serde(default = "yes")]
+        bias: bool,
+        #[serde(default)]
+        activation: Activation,
+    },
+    Dense {
+        units: usize,
+        #[serde(default = "yes")]
+        bias: bool,
+        #[serde(default)]
+        activation: Activation,
+        #[serde(default)]
+        initializer: Initializer,
+    },
+    BatchNorm {
+        momentum: f64,
+        epsilon: f64,
+        moving_variance: MovingVariance,
+    },
+    Activation(Activation),
+    PRelu,
+    #[serde(rename = "max_pool2d")]
+    MaxPool2d {
+        size: usize,
+        stride: usize,
+        #[serde(default = "valid")]
+        padding: Padding,
+    },
+    #[serde(rename = "mean_pool2d")]
+    MeanPool2d {
+        size: usize,
+        stride: usize,
+        #[serde(default = "valid")]
+        padding: Padding,
+    },
+    GlobalMean,
+    Dropout {
+        rate: f32,
+    },
+    Flatten,
+    Upsample {
+        factor: usize,
+    },
+    Sum,
+}
+
+/// What a dense layer's weight begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Initializer {
+    /// [`glorot_uniform`](fer_nn::initializer::glorot_uniform).
+    #[default]
+    GlorotUniform,
+    /// [`he_normal`](fer_nn::initializer::he_normal).
+    HeNormal,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn valid() -> Padding {
+    Padding::Valid
+}
+
+impl LayerConfig {
+    /// A layer that reads the one before it.
+    pub(crate) fn new(name: impl Into<String>, is: LayerKind) -> Self {
+        Self { name: name.into(), inputs: Vec::new(), is }
+    }
+
+    /// The same, reading these layers.
+    pub(crate) fn reading(self, inputs: &[&str]) -> Self {
+        Self { inputs: inputs.iter().map(|&name| name.to_owned()).collect(), ..self }
+    }
+}
+
+impl LayerKind {
+    /// A batch normalisation with these settings.
+    pub fn batch_norm(config: BatchNormConfig) -> Self {
+        let BatchNormConfig { momentum, epsilon, moving_variance } = config;
+        Self::BatchNorm { momentum, epsilon, moving_variance }
+    }
+
+    /// The layer under a name, for an input of these dimensions; none for a sum.
+    fn layer(
+        &self,
+        name: &str,
+        input: &[usize],
+        vb: VarBuilder,
+    ) -> candle_core::Result<Option<Arc<dyn Layer>>> {
+        let channels = input.get(1).copied().unwrap_or(0);
+        Ok(Some(match *self {
+            Self::Conv2d { filters, kernel, stride, padding, groups, bias, activation } => {
+                let config = Conv2dConfig { padding, stride, groups, bias, activation };
+                Arc::new(conv2d(channels, filters, kernel, config, vb)?)
+            }
+            Self::ConvTranspose2d { filters, kernel, stride, padding, bias, activation } => {
+                let config = ConvTranspose2dConfig { padding, stride, bias, activation };
+                Arc::new(conv_transpose2d(channels, filters, kernel, config, vb)?)
+            }
+            Self::Dense { units, bias, activation, initializer } => {
+                let initializer = (initializer == Initializer::HeNormal).then(he_normal);
+                Arc::new(dense(channels, units, DenseConfig { activation, bias, initializer }, vb)?)
+            }
+            Self::BatchNorm { momentum, epsilon, moving_variance } => {
+                Arc::new(batch_norm(channels, BatchNormConfig { momentum, epsilon, moving_variance }, vb)?)
+            }
+            Self::Activation(activation) => Arc::new(activation),
+            Self::PRelu => Arc::new(prelu(channels, vb)?),
+            Self::MaxPool2d { size, stride, padding } => {
+                Arc::new(MaxPool2d::new(size, stride)?.padding(padding).named(name))
+            }
+            Self::MeanPool2d { size, stride, padding } => {
+                Arc::new(MeanPool2d::new(size, stride)?.padding(padding).named(name))
+            }
+            Self::GlobalMean => Arc::new(GlobalMean),
+            Self::Dropout { rate } => Arc::new(dropout(rate, name)?),
+            Self::Flatten => Arc::new(Flatten),
+            Self::Upsample { factor } => Arc::new(Upsample::new(factor)?),
+            Self::Sum => return Ok(None),
+        }))
+    }
+}
+
+/// The network of these layers for images of this size, from the variables of `vb`. It gives what its last layer gives.
+pub(crate) fn network(layers: &[LayerConfig], input: Input, vb: VarBuilder) -> Result<Graph, Error> {
+    let Input { channels, height, width } = input;
+    let mut graph = Graph::new();
+    let mut known: HashMap<&str, (Value, Vec<usize>)> = HashMap::new();
+    known.insert("images", (graph.images(), vec![1, channels, height, width]));
+    let mut last = "images";
+    for LayerConfig { name, inputs, is } in layers {
+        let failed = |error: candle_core::Error| Error::Layer { layer: name.clone(), source: error };
+        let count = if *is == LayerKind::Sum { 2 } else { 1 };
+        let names: Vec<&str> = match inputs.len() {
+            0 => vec![last],
+            _ => inputs.iter().map(String::as_str).collect(),
+        };
+        if names.len() != count {
+            return Err(Error::config(&format!("layer `{name}`: inputs"), names.len(), count));
+        }
+        let find = |input: &&str| match known.get(input) {
+            Some((value, dims)) => Ok((*value, dims.clone())),
+            None => {
+                let allowed = "images, or the name of a layer above it";
+                Err(Error::config(&format!("layer `{name}`: inputs"), input, allowed))
+            }
+        };
+        let found = names.iter().map(find).collect::<Result<Vec<_>, Error>>()?;
+        let (value, dims) = match (is.layer(name, &found[0].1, vb.pp(name)).map_err(failed)?, &found[..]) {
+            (Some(layer), [(input, dims), ..]) => {
+                let output = layer.output(dims).map_err(failed)?;
+                (graph.add_shared(*input, layer), output)
+            }
+            (None, [(a, dims), (b, others), ..]) if dims == others => (graph.sum(*a, *b), dims.clone()),
+            _ => {
+                let (a, b) = (&found[0].1[1..], &found[count - 1].1[1..]);
+                let allowed = "two layers of one shape";
+                return Err(Error::config(
+                    &format!("layer `{name}`: inputs"),
+                    format!("{a:?} and {b:?}"),
+                    allowed,
+                ));
+            }
+        };
+        graph.rename_last(name);
+        if known.insert(name, (value, dims)).is_some() {
+            return Err(Error::config("a layer's name", name, "another for each layer, not `images`"));
+        }
+        last = name;
+    }
+    Ok(graph)
+}
