@@ -166,12 +166,13 @@ class Crate:
             return module
         for target in module.imports.get(first, ()):
             # `use a::a`, where `a` is no module here, is of the crate `a`.
-            if (target[0] != first or first in module.children) and (found := self.definer(module, target + rest, False, seen)):
+            foreign = target[0] == first and first not in module.children
+            if not foreign and (found := self.definer(module, target + rest, False, seen)):
                 return found
         for target, _ in module.globs:
-            source = self.module(module, target)
-            if source and first in (source.items | source.children.keys() | source.imports.keys()):
-                return self.definer(source, path, True, seen)
+            of = self.module(module, target)
+            if of and first in (of.items | of.children.keys() | of.imports.keys()):
+                return self.definer(of, path, True, seen)
         # What a macro defines is found nowhere.
         known = first in module.children or first in module.imports
         return module if inside and not known else None
