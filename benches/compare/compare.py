@@ -22,7 +22,7 @@ from pathlib import Path
 
 import ours
 from measurement import CORES, check_same_work, median
-from rows import data_rows, native_rows, network_rows, own_rows
+from rows import data_rows, native_rows, network_rows, own_rows, vgg_rows
 
 HEAD = ["work", "beside", "its median", "ours", "ratio", "ratios of the rounds", "at most", "aim for"]
 
@@ -32,7 +32,7 @@ def measure(row, rounds):
     taken = []
     for _ in range(rounds):
         taken.append(([beside.measure() for beside in row.beside], row.ours()))
-        check_same_work([*taken[-1][0], taken[-1][1]])
+        check_same_work([*taken[-1][0], taken[-1][1]], row.parameters)
     mine = median([mine for _, mine in taken])
     for index, beside in enumerate(row.beside):
         other = median([others[index] for others, _ in taken])
@@ -86,7 +86,7 @@ def main():
     options = arguments()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        rows = network_rows(options.torch)
+        rows = network_rows(options.torch) + vgg_rows(options.torch)
         if options.data:
             rows += data_rows(plain(options.data, folder), folder)
         rows += own_rows(folder)

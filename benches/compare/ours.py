@@ -43,6 +43,13 @@ def criterion(bench, name, label="ours", target=TARGET, **environment):
     return Measurement(label, estimates["median"]["point_estimate"] / 1e9, work={"images": throughput["Elements"]})
 
 
+def vgg(work, batch):
+    """What benches/vgg.rs reports."""
+    command = ["cargo", "bench", "--quiet", "--bench", "vgg", "--", work, batch]
+    finished = run(command, cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": str(TARGET)})
+    return Measurement(**json.loads(finished.output.splitlines()[-1]))
+
+
 def native(bench, name):
     """The same benchmark compiled for this very processor."""
     flags = {"RUSTFLAGS": "-C target-cpu=native"}

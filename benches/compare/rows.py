@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import ours
-from measurement import Measurement, run
+from measurement import PARAMETERS, VGG_PARAMETERS, Measurement, run
 
 # Training steps of the processes whose memory is measured.
 STEPS = 20
@@ -29,6 +29,8 @@ class Row:
     work: str
     ours: Callable[[], Measurement]
     beside: list[Beside]
+    # Of the network that it is about.
+    parameters: int = PARAMETERS
 
 
 def network_rows(torch):
@@ -47,6 +49,17 @@ def network_rows(torch):
             beside.append(Beside(partial(peer, "pytorch", "inference", batch)))
         classify = partial(ours.criterion, "inference", f"inference/{batch}")
         rows.append(Row(f"inference, batch {batch}", classify, beside))
+    return rows
+
+
+def vgg_rows(torch):
+    """Training and inference of the `vgg` chain, on images in memory."""
+    rows = []
+    modules = ["tf_vgg", "torch_vgg"] if torch else ["tf_vgg"]
+    works = [("training step", "train_step", 128, 0.40), ("inference", "inference", 256, None)]
+    for name, work, batch, at_most in works:
+        beside = [Beside(partial(peer, module, work, batch), at_most) for module in modules]
+        rows.append(Row(f"{name}, vgg, batch {batch}", partial(ours.vgg, work, batch), beside, VGG_PARAMETERS))
     return rows
 
 

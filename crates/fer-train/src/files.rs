@@ -1,9 +1,11 @@
 //! Files that are whole at any moment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use crate::{Error, weights::Weights};
+use candle_core::{Device, Tensor};
+
+use crate::Error;
 
 /// Replaces the file at `path`, whose folder is made when it is missing. A crash leaves the old file or the
 /// new one, whole.
@@ -14,14 +16,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// [`write`]s tensors, and text by name beside them, as safetensors.
 pub(crate) fn write_safetensors(
     path: &Path,
-    tensors: &Weights,
+    tensors: &BTreeMap<String, Tensor>,
     text: Option<HashMap<String, String>>,
 ) -> Result<(), Error> {
     // The writer cannot report a failing device, so the values come to the CPU before.
-    let on_cpu = |(name, tensor): (&String, &candle_core::Tensor)| {
-        Ok((name.clone(), tensor.to_device(&candle_core::Device::Cpu)?))
-    };
-    let tensors = tensors.iter().map(on_cpu).collect::<candle_core::Result<Weights>>()?;
+    let on_cpu = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.to_device(&Device::Cpu)?));
+    let tensors = tensors.iter().map(on_cpu).collect::<candle_core::Result<BTreeMap<_, _>>>()?;
     let bytes = safetensors::serialize(&tensors, text)
         .map_err(|error| Error::Format { path: path.to_owned(), reason: error.to_string() })?;
     write(path, &bytes)
