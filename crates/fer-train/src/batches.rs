@@ -234,8 +234,8 @@ mod tests {
             TensorBatches::new(images.clone(), targets, 4)
         };
         assert!(new(&[3, 7]).is_ok());
-        for shape in [&[2] as &[usize], &[2, 7], &[3, 7, 1], &[]] {
-            assert!(matches!(new(shape), Err(Error::Shape { .. })));
+        for shape in [vec![2], vec![2, 7], vec![3, 7, 1], vec![]] {
+            assert!(matches!(new(&shape), Err(Error::Shape { .. })));
         }
     }
 
