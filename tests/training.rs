@@ -74,7 +74,7 @@ fn follows_keras(golden: &Golden, case: &Case) {
     let initial = under(&format!("initial/{}/", case.network));
 
     let moving_variance = match case.generation {
-        Generation::Notebook => MovingVariance::Notebook,
+        Generation::Keras2 => MovingVariance::Notebook,
         Generation::Keras3 => MovingVariance::Biased,
     };
     let config = DcnnConfig { moving_variance, ..golden.networks[&case.network].clone() };

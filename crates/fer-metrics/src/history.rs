@@ -1,5 +1,6 @@
 //! What training logged, epoch by epoch.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 /// The log of one epoch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochLog {
     /// The epoch's number, from 1.
     pub epoch: usize,
@@ -19,14 +20,17 @@ pub struct EpochLog {
     pub val_loss: Option<f64>,
     /// The validation accuracy in 0..=1; `None` when there was no validation.
     pub val_accuracy: Option<f64>,
-    /// The learning rate that the epoch was trained with.
+    /// The learning rate of the epoch's last step.
     pub learning_rate: f64,
     /// The seconds that the whole epoch took, validation included.
     pub seconds: f64,
+    /// Metrics of one's own by name; those of the validation begin with `val_`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 impl EpochLog {
-    /// The names that [`get`](Self::get) knows, in the order of `history.csv`.
+    /// The names that every log knows, in the order of `history.csv`; [`metrics`](Self::metrics) may add others.
     pub const NAMES: [&str; 6] = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"];
 
     /// The value logged under this name; `None` when the epoch has no such value.
@@ -38,8 +42,14 @@ impl EpochLog {
             "val_accuracy" => self.val_accuracy,
             "learning_rate" => Some(self.learning_rate),
             "seconds" => Some(self.seconds),
-            _ => None,
+            _ => self.metrics.get(name).copied(),
         }
+    }
+
+    /// The names under which this log has a value.
+    pub fn names(&self) -> Vec<&str> {
+        let fixed = Self::NAMES.into_iter().filter(|name| self.get(name).is_some());
+        fixed.chain(self.metrics.keys().map(String::as_str)).collect()
     }
 }
 
@@ -56,8 +66,22 @@ impl History {
         self.epochs.iter().filter_map(|epoch| epoch.get(name)).collect()
     }
 
-    /// The text of `history.csv`: the header `epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds`
-    /// and a line an epoch. Numbers have as many digits as it takes to read them back to the bit; what was not
+    /// The names of all [`EpochLog::metrics`], in alphabetical order.
+    ///
+    /// ```
+    /// use fer_metrics::{EpochLog, History};
+    ///
+    /// let log = |name: &str| EpochLog { metrics: [(name.into(), 0.5)].into(), ..Default::default() };
+    /// let history = History { epochs: vec![log("val_f1"), log("f1")] };
+    /// assert_eq!(history.metric_names(), ["f1", "val_f1"]);
+    /// ```
+    pub fn metric_names(&self) -> Vec<&str> {
+        let names: BTreeSet<_> = self.epochs.iter().flat_map(|log| log.metrics.keys()).collect();
+        names.into_iter().map(String::as_str).collect()
+    }
+
+    /// The text of `history.csv`: the header `epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds`,
+    /// the names of metrics of one's own after that, and a line an epoch. Numbers have as many digits as it takes to read them back to the bit; what was not
     /// measured is an empty cell.
     ///
     /// ```
@@ -71,10 +95,11 @@ impl History {
     /// # }
     /// ```
     pub fn to_csv(&self) -> String {
-        let mut text = format!("epoch,{}\n", EpochLog::NAMES.join(","));
+        let names: Vec<&str> = EpochLog::NAMES.into_iter().chain(self.metric_names()).collect();
+        let mut text = format!("epoch,{}\n", names.join(","));
         for log in &self.epochs {
             text += &log.epoch.to_string();
-            for name in EpochLog::NAMES {
+            for name in &names {
                 text.push(',');
                 if let Some(value) = log.get(name) {
                     // Writing to a string does not fail.
@@ -98,12 +123,14 @@ impl History {
                 return Err(Error::History { line: 1, column, found: found.into(), expected: "this name" });
             }
         }
+        let metrics: Vec<&str> = names.collect();
         let rows = lines.filter(|(_, line)| !line.trim().is_empty());
-        Ok(Self { epochs: rows.map(|(index, line)| epoch_log(index + 1, line)).collect::<Result<_>>()? })
+        let logs = rows.map(|(index, line)| epoch_log(index + 1, line, &metrics));
+        Ok(Self { epochs: logs.collect::<Result<_>>()? })
     }
 }
 
-fn epoch_log(line: usize, text: &str) -> Result<EpochLog> {
+fn epoch_log(line: usize, text: &str, metrics: &[&str]) -> Result<EpochLog> {
     let mut cells = text.split(',').map(str::trim);
     let mut cell = |column| (column, cells.next().unwrap_or_default());
     let error = |(column, found): (&'static str, &str), expected| Error::History {
@@ -127,9 +154,19 @@ fn epoch_log(line: usize, text: &str) -> Result<EpochLog> {
         val_loss: optional(cell("val_loss"))?,
         val_accuracy: optional(cell("val_accuracy"))?,
         learning_rate: number(cell("learning_rate"))?,
-        seconds: match (number(cell("seconds"))?, cells.next()) {
-            (seconds, None) => seconds,
-            (_, Some(extra)) => return Err(error(("seconds", extra), "the end of the line after it")),
+        seconds: number(cell("seconds"))?,
+        metrics: {
+            let mut own = BTreeMap::new();
+            for name in metrics {
+                if let Some(value) = optional(("metrics", cells.next().unwrap_or_default()))? {
+                    own.insert((*name).to_owned(), value);
+                }
+            }
+            let last = if metrics.is_empty() { "seconds" } else { "metrics" };
+            match cells.next() {
+                None => own,
+                Some(extra) => return Err(error((last, extra), "the end of the line after it")),
+            }
         },
     })
 }
@@ -152,6 +189,7 @@ mod tests {
             let log = |(epoch, loss, accuracy, validation, learning_rate): (_, _, _, Option<f64>, _)| EpochLog {
                 epoch, loss, accuracy, val_loss: validation, val_accuracy: validation, learning_rate,
                 seconds: f64::INFINITY,
+                metrics: validation.map(|value| ("val_f1".to_owned(), value)).into_iter().collect(),
             };
             let history = History { epochs: rows.into_iter().map(log).collect() };
             prop_assert_eq!(History::from_csv(&history.to_csv()).unwrap(), history);
@@ -164,6 +202,17 @@ mod tests {
         let history = History::from_csv(&text).unwrap();
         assert_eq!(history.values("val_loss"), [0.7]);
         assert!(history.epochs[0].loss.is_nan());
+    }
+
+    #[test]
+    fn metrics_of_ones_own_are_columns_at_the_end() {
+        let text = format!("{HEADER},f1,val_f1\n1,1,0.5,,,0.001,2,0.25,\n2,1,0.5,,,0.001,2,,0.75\n");
+        let history = History::from_csv(&text).unwrap();
+        assert_eq!((history.values("f1"), history.values("val_f1")), (vec![0.25], vec![0.75]));
+        assert_eq!(history.epochs[1].names(), ["loss", "accuracy", "learning_rate", "seconds", "val_f1"]);
+        assert_eq!(history.to_csv(), text);
+        let error = History::from_csv(&format!("{HEADER},f1\n1,1,0.5,,,0.001,2,x\n")).unwrap_err();
+        assert_eq!(error.to_string(), "line 2, column metrics: found \"x\", expected a number");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use fer_metrics::History;
 use crate::{
     Error, Figure, Result,
     chart::{Along, Chart},
+    epoch_history::Panel,
     scale::{Scale, range_of, shown, ticks},
     shape::Color,
     theme::{BLUE, INK, ORANGE, PAPER},
@@ -13,7 +14,8 @@ use crate::{
 /// Half the width of the widest violin; violins stand 1 apart.
 const HALF_WIDTH: f64 = 0.4;
 
-/// Violin plots of accuracy and loss over all epochs, training beside validation.
+/// Violin plots of accuracy and loss over all epochs, training beside validation; metrics of one's own follow to the
+/// right.
 ///
 /// As in seaborn: a Gaussian kernel density with Scott's bandwidth, cut two bandwidths beyond the extremes,
 /// all violins of a chart to one scale, the quartiles, the whiskers at 1.5 interquartile ranges and the median
@@ -25,10 +27,10 @@ pub fn performance_dist(history: &History) -> Result<Figure> {
     if history.epochs.is_empty() {
         return Err(Error::Empty { figure: "performance_dist", missing: "epochs" });
     }
-    let mut figure = Figure::new(1400.0, 400.0);
-    for (left, title, train, valid) in
-        [(8.0, "Accuracy", "accuracy", "val_accuracy"), (708.0, "Loss", "loss", "val_loss")]
-    {
+    let panels = Panel::of(history);
+    let mut figure = Figure::new(700.0 * panels.len() as f32, 400.0);
+    for (index, Panel { title, train, valid }) in panels.iter().enumerate() {
+        let left = 8.0 + 700.0 * index as f32;
         let subsets = [("train", BLUE, train), ("valid", ORANGE, valid)];
         let violins: Vec<(&str, Color, Violin)> = subsets
             .into_iter()
@@ -41,7 +43,7 @@ pub fn performance_dist(history: &History) -> Result<Figure> {
         let densest = violins.iter().flat_map(|(_, _, violin)| &violin.density).map(|&(_, density)| density);
         let densest = densest.fold(0.0, f64::max);
         let x = ("subset", Along::Names(&names));
-        let mut chart = Chart::new(&mut figure, (left, 668.0), title, &[], x, (train, y));
+        let mut chart = Chart::new(&mut figure, (left, 668.0), title, &[], x, (train.as_str(), y));
         for (index, (_, color, violin)) in violins.iter().enumerate() {
             violin.draw(&mut chart, index as f64, *color, densest);
         }

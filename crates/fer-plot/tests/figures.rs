@@ -32,6 +32,7 @@ fn history(epochs: usize) -> History {
             val_accuracy: Some(0.5 + 0.3 * done),
             learning_rate: 1e-3,
             seconds: 10.0,
+            metrics: Default::default(),
         }
     };
     History { epochs: (1..=epochs).map(log).collect() }
@@ -111,6 +112,21 @@ fn epoch_history_shows_any_number_of_epochs() {
     for text in ["Accuracy", "Loss", "train", "valid", "epoch", "accuracy", "loss", "10", "50"] {
         assert!(texts.iter().any(|found| found == text), "{text} in {texts:?}");
     }
+}
+
+#[test]
+fn metrics_of_ones_own_have_charts_of_their_own() {
+    let mut own = history(12);
+    for log in &mut own.epochs {
+        log.metrics = [("f1".into(), log.accuracy - 0.1), ("val_f1".into(), log.accuracy)].into();
+    }
+    let (lines, violins) = (epoch_history(&own).unwrap(), performance_dist(&own).unwrap());
+    for figure in [&lines, &violins] {
+        // The chart's title, and the name of its axis.
+        assert_eq!(texts(figure).iter().filter(|text| *text == "f1").count(), 2);
+    }
+    check(lines, 1800, 400);
+    check(violins, 2100, 400);
 }
 
 #[test]

@@ -1,18 +1,60 @@
 //! Where the images come from.
 
-use candle_core::{D, Device, Tensor};
-use fer_nn::on_device::{Edge, EpochPlan, Samples, Stretch};
+use candle_core::{DType, Device, Tensor};
+use fer_nn::engine::{EpochPlan, Mix, Samples, Treatment};
 use fer_rand::{Purpose, Stream};
 
-use crate::{BoxError, Error};
+use crate::{BoxError, Error, loss};
 
-/// Images and their labels.
+/// Images and what they show.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The images `(batch, channels, height, width)`, on the network's device.
     pub images: Tensor,
-    /// The labels `(batch,)`, `u32`, from 0.
-    pub labels: Tensor,
+    /// The labels `(batch,)` of `u32`, from 0, or the share of every class in each image, `(batch, classes)` of `f32`,
+    /// which sum to 1.
+    pub targets: Tensor,
+}
+
+impl Batch {
+    /// The batch with each image and its target blended with another's: mixup (Zhang et al. 2018). The targets become
+    /// shares of `classes` classes.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use fer_nn::engine::Mix;
+    /// use fer_train::Batch;
+    ///
+    /// let images = Tensor::new(&[[[[0_f32]]], [[[1.0]]]], &Device::Cpu)?;
+    /// let batch = Batch { images, targets: Tensor::new(&[0_u32, 1], &Device::Cpu)? };
+    /// let mixed = batch.mixed(&Mix { share: 0.75, partners: vec![1, 0] }, 2)?;
+    /// assert_eq!(mixed.images.flatten_all()?.to_vec1::<f32>()?, [0.25, 0.75]);
+    /// assert_eq!(mixed.targets.to_vec2::<f32>()?, [[0.75, 0.25], [0.25, 0.75]]);
+    /// # Ok::<(), fer_train::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is not a partner for each image, [`Error::Label`] or [`Error::Share`] when the targets
+    /// are not of `classes` classes, or candle's error, as for a partner that is not in the batch.
+    pub fn mixed(&self, mix: &Mix, classes: usize) -> Result<Self, Error> {
+        let samples = self.images.dim(0)?;
+        if mix.partners.len() != samples {
+            return Err(Error::Shape {
+                what: "partners of a mix",
+                expected: format!("{samples}, one for each image"),
+                found: mix.partners.len().to_string(),
+            });
+        }
+        let shares = loss::shares(&self.targets, samples, classes)?;
+        let shares = Tensor::from_vec(shares, (samples, classes), &Device::Cpu)?.to_dtype(DType::F32)?;
+        let shares = shares.to_device(self.targets.device())?;
+        let blend = |of: &Tensor| -> candle_core::Result<Tensor> {
+            let partners = Tensor::new(mix.partners.as_slice(), of.device())?;
+            let own = of.affine(f64::from(mix.share), 0.0)?;
+            own + of.index_select(&partners, 0)?.affine(f64::from(1.0 - mix.share), 0.0)?
+        };
+        Ok(Self { images: blend(&self.images)?, targets: blend(&shares)? })
+    }
 }
 
 /// The iterator over the batches of an epoch.
@@ -30,12 +72,12 @@ pub trait Batches {
     /// The batches of `epoch`, from 0.
     fn epoch(&self, epoch: u32) -> Epoch<'_>;
 
-    /// The samples as they are stored, where a device may make the same batches of them by itself.
+    /// The samples as they are stored, where a device may make the same batches of them by itself. Default: it may not.
     fn stored(&self) -> Option<Stored> {
         None
     }
 
-    /// What `epoch`, from 0, does with the stored samples; of no account where there are none.
+    /// What `epoch`, from 0, does with the [`stored`](Self::stored) samples. Without any it is never asked.
     fn plan(&self, epoch: u32) -> EpochPlan {
         let _ = epoch;
         EpochPlan::default()
@@ -47,10 +89,8 @@ pub trait Batches {
 pub struct Stored {
     /// The samples.
     pub samples: Samples,
-    /// What lies outside the images that are moved.
-    pub edge: Edge,
-    /// Where images' values are changed, how brightness is made.
-    pub tones: Option<Stretch>,
+    /// How their images are treated.
+    pub treatment: Treatment,
 }
 
 /// [`Batches`] of tensors that are in memory already.
@@ -69,29 +109,36 @@ pub struct Stored {
 #[derive(Clone, Debug)]
 pub struct TensorBatches {
     images: Tensor,
-    labels: Tensor,
+    targets: Tensor,
+    samples: usize,
     batch_size: usize,
+    drop_last: bool,
     seed: Option<u64>,
 }
 
 impl TensorBatches {
     /// Batches of `batch_size` images, in their order; the last one of each epoch may be smaller. `images` is
-    /// `(samples, …)`, `labels` is `(samples,)` of `u32`.
+    /// `(samples, …)`, `targets` is labels `(samples,)` of `u32` or shares `(samples, classes)` of `f32`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the labels are not one an image, [`Error::Config`] for a batch size of 0, or
+    /// [`Error::Shape`] when the targets are not one an image, [`Error::Config`] for a batch size of 0, or
     /// candle's error.
-    pub fn new(images: Tensor, labels: Tensor, batch_size: usize) -> Result<Self, Error> {
+    pub fn new(images: Tensor, targets: Tensor, batch_size: usize) -> Result<Self, Error> {
         crate::config::require(batch_size > 0, "batch_size", batch_size, "at least 1")?;
         let samples = images.dim(0)?;
-        if labels.dims() != [samples] {
+        if targets.rank() > 2 || targets.dims().first() != Some(&samples) {
             return Err(Error::Shape {
-                what: "labels",
-                expected: format!("({samples},), one for each image"),
-                found: format!("{:?}", labels.shape()),
+                what: "targets",
+                expected: format!("({samples},) labels or ({samples}, classes) shares, one for each image"),
+                found: format!("{:?}", targets.shape()),
             });
         }
-        Ok(Self { images, labels, batch_size, seed: None })
+        Ok(Self { images, targets, samples, batch_size, drop_last: false, seed: None })
+    }
+
+    /// The same, whose last batch of an epoch is left out when it is not full.
+    pub fn drop_last(self, drop_last: bool) -> Self {
+        Self { drop_last, ..self }
     }
 
     /// The same, in an order drawn anew for each epoch.
@@ -102,11 +149,14 @@ impl TensorBatches {
 
 impl Batches for TensorBatches {
     fn samples(&self) -> usize {
-        self.labels.dim(D::Minus1).unwrap_or(0)
+        self.samples
     }
 
     fn steps(&self) -> usize {
-        self.samples().div_ceil(self.batch_size)
+        match self.drop_last {
+            true => self.samples / self.batch_size,
+            false => self.samples.div_ceil(self.batch_size),
+        }
     }
 
     fn epoch(&self, epoch: u32) -> Epoch<'_> {
@@ -120,15 +170,13 @@ impl Batches for TensorBatches {
             let batch = match &order {
                 None => Batch {
                     images: self.images.narrow(0, first, size)?,
-                    labels: self.labels.narrow(0, first, size)?,
+                    targets: self.targets.narrow(0, first, size)?,
                 },
                 Some(order) => {
                     let rows = order[first..first + size].iter().map(|&row| row as u32).collect();
-                    let rows = Tensor::from_vec(rows, size, &Device::Cpu)?.to_device(self.images.device())?;
-                    Batch {
-                        images: self.images.index_select(&rows, 0)?,
-                        labels: self.labels.index_select(&rows, 0)?,
-                    }
+                    let rows = Tensor::from_vec(rows, size, &Device::Cpu)?;
+                    let of = |tensor: &Tensor| tensor.index_select(&rows.to_device(tensor.device())?, 0);
+                    Batch { images: of(&self.images)?, targets: of(&self.targets)? }
                 }
             };
             Ok(batch)
@@ -141,7 +189,7 @@ mod tests {
     use super::*;
 
     fn labels_of(batches: &TensorBatches, epoch: u32) -> Vec<Vec<u32>> {
-        batches.epoch(epoch).map(|batch| batch.unwrap().labels.to_vec1().unwrap()).collect()
+        batches.epoch(epoch).map(|batch| batch.unwrap().targets.to_vec1().unwrap()).collect()
     }
 
     fn ten() -> TensorBatches {
@@ -167,14 +215,39 @@ mod tests {
         let batch = batches.epoch(3).next().unwrap().unwrap();
         assert_eq!(
             batch.images.flatten_all().unwrap().to_vec1::<u32>().unwrap(),
-            batch.labels.to_vec1::<u32>().unwrap()
+            batch.targets.to_vec1::<u32>().unwrap()
         );
     }
 
     #[test]
-    fn labels_must_be_one_for_each_image() {
-        let images = Tensor::zeros((3, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
-        let labels = Tensor::zeros(2, candle_core::DType::U32, &Device::Cpu).unwrap();
-        assert!(matches!(TensorBatches::new(images, labels, 4), Err(Error::Shape { .. })));
+    fn a_batch_that_is_not_full_can_be_left_out() {
+        let batches = ten().drop_last(true);
+        assert_eq!((batches.samples(), batches.steps()), (10, 2));
+        assert_eq!(labels_of(&batches, 0), [vec![0, 1, 2, 3], vec![4, 5, 6, 7]]);
+    }
+
+    #[test]
+    fn targets_must_be_one_for_each_image() {
+        let images = Tensor::zeros((3, 1), DType::F32, &Device::Cpu).unwrap();
+        let new = |shape: &[usize]| {
+            let targets = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+            TensorBatches::new(images.clone(), targets, 4)
+        };
+        assert!(new(&[3, 7]).is_ok());
+        for shape in [vec![2], vec![2, 7], vec![3, 7, 1], vec![]] {
+            assert!(matches!(new(&shape), Err(Error::Shape { .. })));
+        }
+    }
+
+    #[test]
+    fn a_mix_needs_a_partner_for_each_image_within_the_batch() {
+        let batch = ten().epoch(0).next().unwrap().unwrap();
+        let mix = |partners: &[u32]| batch.mixed(&Mix { share: 0.5, partners: partners.to_vec() }, 10);
+        assert!(matches!(mix(&[0, 1]), Err(Error::Shape { .. })));
+        assert!(mix(&[0, 1, 2, 4]).is_err());
+        assert!(matches!(
+            batch.mixed(&Mix { share: 0.5, partners: vec![0; 4] }, 3),
+            Err(Error::Label { .. })
+        ));
     }
 }

@@ -41,8 +41,11 @@ pub trait Callback {
         Ok(())
     }
 
-    /// After each training batch.
+    /// After each training batch; on a device that trains by itself after as many as take about half a second.
     fn on_batch_end(&mut self, _batch: &BatchLog) {}
+
+    /// The same of the batches of the validation.
+    fn on_validation_batch_end(&mut self, _batch: &BatchLog) {}
 
     /// After each epoch and its validation; its log is the last one of the history.
     ///
@@ -84,11 +87,13 @@ pub trait Callback {
 pub struct Control<'a> {
     /// The logs of the epochs so far.
     pub history: &'a History,
-    /// The network's variables.
+    /// The network's variables. At the end of an epoch and of the training they hold the
+    /// [average](crate::AverageConfig), where one is kept; what is written to them then lasts only if the training ends
+    /// with it.
     pub weights: &'a VarMap,
     /// The number of epochs that the training is to have.
     pub epochs: u32,
-    /// The learning rate; may be changed.
+    /// The learning rate before the [schedule](crate::ScheduleConfig), which multiplies it; may be changed.
     pub learning_rate: f32,
     /// Set to end the training after this epoch.
     pub stop: bool,
@@ -117,7 +122,7 @@ impl<'a> Control<'a> {
     }
 }
 
-/// How far an epoch is.
+/// How far an epoch, or its validation, is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchLog {
     /// The epoch, from 1.
@@ -126,17 +131,17 @@ pub struct BatchLog {
     pub epochs: u32,
     /// The batch just done, from 1.
     pub step: u32,
-    /// The number of batches in the epoch.
+    /// The number of batches in the epoch, or of the validation.
     pub steps: usize,
-    /// The number of samples in the epoch so far.
+    /// The number of samples so far.
     pub samples: u64,
     /// Their mean loss.
     pub loss: f64,
     /// Their accuracy in 0..=1.
     pub accuracy: f64,
-    /// The learning rate.
+    /// The learning rate of the last training step, schedule included.
     pub learning_rate: f32,
-    /// The seconds since the epoch began.
+    /// The seconds since the epoch, or the validation, began.
     pub seconds: f64,
 }
 
@@ -193,7 +198,8 @@ impl CallbackState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MonitorMode {
-    /// Rises when its name contains `acc`, falls otherwise.
+    /// Rises when its name contains `acc`, falls otherwise. Of a metric of one's own whose name contains neither `acc` nor
+    /// `loss` it has to be said.
     #[default]
     Auto,
     /// The smaller the better.
@@ -206,8 +212,8 @@ pub enum MonitorMode {
 #[derive(Clone, Debug)]
 pub(crate) struct Monitor {
     metric: String,
+    mode: MonitorMode,
     pub(crate) rises: bool,
-    warned: bool,
 }
 
 impl Monitor {
@@ -217,7 +223,7 @@ impl Monitor {
             MonitorMode::Min => false,
             MonitorMode::Max => true,
         };
-        Self { metric: metric.to_owned(), rises, warned: false }
+        Self { metric: metric.to_owned(), mode, rises }
     }
 
     /// Worse than any value.
@@ -230,16 +236,22 @@ impl Monitor {
         if self.rises { a > b } else { a < b }
     }
 
-    /// The metric's value in the last epoch. When it is not logged, the user is told once.
-    pub(crate) fn value(&mut self, callback: &str, control: &mut Control) -> Option<f64> {
-        let log = control.log()?;
-        let value = log.get(&self.metric);
-        if value.is_none() && !self.warned {
-            self.warned = true;
-            let there: Vec<_> = EpochLog::NAMES.into_iter().filter(|name| log.get(name).is_some()).collect();
-            let there = there.join(", ");
-            control.say(format!("WARNING: {callback} watches `{}`, but there is only {there}.", self.metric));
+    /// The metric's value in the last epoch; `None` before the first.
+    ///
+    /// # Errors
+    /// When there is no such metric, or it is not known whether it should fall or rise.
+    pub(crate) fn value(&self, control: &Control) -> Result<Option<f64>, BoxError> {
+        let Some(log) = control.log() else { return Ok(None) };
+        let Self { metric, mode, .. } = self;
+        let Some(value) = log.get(metric) else {
+            return Err(format!("it watches `{metric}`, but there is only {}", log.names().join(", ")).into());
+        };
+        let is_own = log.metrics.contains_key(metric) && !metric.contains("acc") && !metric.contains("loss");
+        if *mode == MonitorMode::Auto && is_own {
+            return Err(
+                format!("mode is auto: it must be min or max for `{metric}`, a metric of your own").into()
+            );
         }
-        value
+        Ok(Some(value))
     }
 }

@@ -1,7 +1,7 @@
 //! The whole state of a training in one file.
 //!
-//! It is a safetensors file: the tensors are `weights/NAME`, `optimizer/m/NAME`, `optimizer/v/NAME` and
-//! `callbacks/INDEX/NAME`; everything else is JSON in the header's metadata, under `training`. One file that is
+//! It is a safetensors file: the tensors are `weights/NAME`, `average/NAME`, `optimizer/m/NAME`, `optimizer/v/NAME`,
+//! `rows/logits` and `rows/targets` of the epoch so far, and `callbacks/INDEX/NAME`; everything else is JSON in the header's metadata, under `training`. One file that is
 //! written beside its place, synced and renamed is the old state or the new one at any moment, and never a
 //! mixture.
 
@@ -11,6 +11,7 @@ use std::path::Path;
 use candle_core::Device;
 use candle_core::safetensors::Load;
 use fer_metrics::History;
+use fer_nn::engine::StepResult;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use crate::callback::CallbackState;
 use crate::exact::{self, ExactLog};
 use crate::optimizer::OptimizerState;
+use crate::own::{OwnNames, Rows};
 use crate::weights::{self, Weights};
 use crate::{Error, TrainConfig, files};
 
@@ -25,11 +27,15 @@ use crate::{Error, TrainConfig, files};
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     pub(crate) config: TrainConfig,
+    pub(crate) own: OwnNames,
     pub(crate) data: Data,
     pub(crate) position: Position,
+    /// Of the epoch so far.
+    pub(crate) rows: Rows,
     pub(crate) stopped: bool,
     pub(crate) history: History,
     pub(crate) weights: Weights,
+    pub(crate) average: Option<Weights>,
     pub(crate) optimizer: OptimizerState,
     pub(crate) callbacks: Vec<(String, CallbackState)>,
 }
@@ -57,11 +63,29 @@ pub(crate) struct Position {
     pub(crate) seconds: f64,
 }
 
+impl Position {
+    pub(crate) fn add(&mut self, result: &StepResult) {
+        self.step += 1;
+        self.samples += result.samples as u64;
+        self.loss += result.loss;
+        self.correct += u64::from(result.correct);
+    }
+
+    pub(crate) fn mean_loss(&self) -> f64 {
+        self.loss / self.samples as f64
+    }
+
+    pub(crate) fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.samples as f64
+    }
+}
+
 /// The JSON in the metadata.
 #[derive(Serialize, Deserialize)]
 struct Record {
     format: u32,
     config: TrainConfig,
+    own: OwnNames,
     data: Data,
     position: Position,
     stopped: bool,
@@ -77,7 +101,14 @@ struct CallbackRecord {
     values: Value,
 }
 
-const FORMAT: u32 = 1;
+/// What every format has in its JSON.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// 1 had neither schedules nor averages.
+const FORMAT: u32 = 2;
 const KEY: &str = "training";
 
 impl Checkpoint {
@@ -93,12 +124,20 @@ impl Checkpoint {
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
         let json = metadata.metadata().as_ref().and_then(|text| text.get(KEY));
         let json = json.ok_or_else(|| bad("these are weights, but not a checkpoint of a training".into()))?;
-        let record: Record = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
-        if record.format != FORMAT {
-            return Err(bad(format!("its format is {}; this version reads {FORMAT}", record.format)));
+        let Format { format } = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
+        if format < FORMAT {
+            return Err(bad(format!(
+                "it is a checkpoint of an earlier version (format {format}), which this one cannot go on with: the run \
+                 must be begun anew"
+            )));
         }
+        if format > FORMAT {
+            return Err(bad(format!("its format is {format}; this version reads {FORMAT}")));
+        }
+        let record: Record = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
-        let (mut weights, mut moments) = (Weights::new(), BTreeMap::new());
+        let (mut weights, mut average, mut kept) = (Weights::new(), Weights::new(), BTreeMap::new());
+        let mut rows = BTreeMap::new();
         let mut callbacks: Vec<_> = record.callbacks.into_iter().map(CallbackRecord::state).collect();
         for (name, view) in tensors.iter() {
             let tensor = view.load(&Device::Cpu)?;
@@ -111,7 +150,13 @@ impl Checkpoint {
                     weights.insert(name.to_owned(), tensor);
                 }
                 Some(("optimizer", name)) => {
-                    moments.insert(name.to_owned(), tensor);
+                    kept.insert(name.to_owned(), tensor);
+                }
+                Some(("average", name)) => {
+                    average.insert(name.to_owned(), tensor);
+                }
+                Some(("rows", name)) => {
+                    rows.insert(name.to_owned(), tensor);
                 }
                 Some(("callbacks", rest)) => {
                     if let Some((index, name)) = callback(rest)
@@ -123,14 +168,21 @@ impl Checkpoint {
                 _ => return Err(bad(format!("it holds an unknown tensor, `{name}`"))),
             }
         }
+        let rows = match (rows.get("logits"), rows.get("targets")) {
+            (Some(logits), Some(targets)) => Rows::from_tensors(logits, targets)?,
+            _ => Rows::default(),
+        };
         Ok(Self {
+            average: record.config.average.map(|_| average),
             config: record.config,
+            own: record.own,
             data: record.data,
             position: record.position,
+            rows,
             stopped: record.stopped,
             history: History { epochs: record.history.into_iter().map(|log| log.0).collect() },
             weights,
-            optimizer: OptimizerState { scalars: record.optimizer, moments },
+            optimizer: OptimizerState { scalars: record.optimizer, tensors: kept },
             callbacks,
         })
     }
@@ -145,8 +197,14 @@ impl Checkpoint {
         for (name, tensor) in &self.weights {
             tensors.insert(format!("weights/{name}"), tensor.clone());
         }
-        for (name, tensor) in &self.optimizer.moments {
+        for (name, tensor) in self.average.iter().flatten() {
+            tensors.insert(format!("average/{name}"), tensor.clone());
+        }
+        for (name, tensor) in &self.optimizer.tensors {
             tensors.insert(format!("optimizer/{name}"), tensor.clone());
+        }
+        for (name, tensor) in self.rows.tensors()? {
+            tensors.insert(format!("rows/{name}"), tensor);
         }
         let mut callbacks = Vec::new();
         for (index, (name, state)) in self.callbacks.iter().enumerate() {
@@ -159,6 +217,7 @@ impl Checkpoint {
         let record = Record {
             format: FORMAT,
             config: self.config.clone(),
+            own: self.own.clone(),
             data: self.data,
             position: self.position,
             stopped: self.stopped,
@@ -181,9 +240,14 @@ impl Checkpoint {
         &self.history
     }
 
-    /// The network's variables.
+    /// The network's variables as the training goes on with them.
     pub fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// Their moving average, where the training keeps one.
+    pub fn average(&self) -> Option<&Weights> {
+        self.average.as_ref()
     }
 
     /// The epoch it goes on in, from 1, and how many of its batches are done.
@@ -194,9 +258,12 @@ impl Checkpoint {
     /// What keeps `present`, the beginning of a training, from going on where this one is.
     pub(crate) fn differences(&self, present: &Self) -> Vec<String> {
         let mut differences = Vec::new();
-        // The number of epochs may change: it decides when to end, and nothing before that.
-        let config = TrainConfig { epochs: present.config.epochs, ..self.config.clone() };
+        // Where the schedule does not span them, the epochs may change: they decide when to end, and nothing before.
+        let spanned = self.config.schedule.spans_the_training() || self.own.has_schedule();
+        let epochs = if spanned { self.config.epochs } else { present.config.epochs };
+        let config = TrainConfig { epochs, ..self.config.clone() };
         compare("", &to_value(&config), &to_value(&present.config), &mut differences);
+        compare("", &to_value(&self.own), &to_value(&present.own), &mut differences);
         compare("", &to_value(&self.data), &to_value(&present.data), &mut differences);
         let names = |checkpoint: &Self| {
             let names: Vec<_> = checkpoint.callbacks.iter().map(|(name, _)| name.as_str()).collect();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, OptimizerConfig, ScheduleConfig};
 
 /// Which Keras to follow where its generations differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,7 +10,8 @@ use crate::Error;
 pub enum Generation {
     /// `tf.keras` of TensorFlow 2.1 and 2.2, which the notebook ran on.
     #[default]
-    Notebook,
+    #[serde(alias = "notebook")]
+    Keras2,
     /// Keras 3.
     Keras3,
 }
@@ -26,13 +27,24 @@ pub struct TrainConfig {
     pub seed: u64,
     /// How the weights are updated.
     pub optimizer: OptimizerConfig,
+    /// What the learning rate is multiplied by, step by step. Default: 1.
+    pub schedule: ScheduleConfig,
     /// What is minimised.
     pub loss: LossConfig,
+    /// A moving average of the weights, which is then what is validated and kept. Default none.
+    pub average: Option<AverageConfig>,
 }
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { epochs: 100, seed: 42, optimizer: OptimizerConfig::default(), loss: LossConfig::default() }
+        Self {
+            epochs: 100,
+            seed: 42,
+            optimizer: OptimizerConfig::default(),
+            schedule: ScheduleConfig::default(),
+            loss: LossConfig::default(),
+            average: None,
+        }
     }
 }
 
@@ -44,63 +56,40 @@ impl TrainConfig {
     pub fn validate(&self) -> Result<(), Error> {
         require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
         self.optimizer.validate()?;
-        self.loss.validate()
+        self.schedule.validate()?;
+        self.loss.validate()?;
+        self.average.map_or(Ok(()), |average| average.validate())
     }
 }
 
-/// How an [`Optimizer`](crate::Optimizer) turns gradients into updates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Algorithm {
-    /// Adam (Kingma and Ba 2015) with Keras' ε, which stands outside the bias correction.
-    #[default]
-    Adam,
-    /// Adam with Nesterov momentum (Dozat 2016), with the momentum decay of
-    /// [`OptimizerConfig::generation`].
-    Nadam,
-}
-
-/// The settings of an [`Optimizer`](crate::Optimizer).
+/// The moving average of all variables, moving statistics included: after step t, from 0, it is
+/// `average += (w − average)·(1 − d)` with `d = min(decay, (1 + t)/(10 + t))`, and it begins as a copy of the initial
+/// weights.
+///
+/// It is what is validated, what callbacks see in [`Control::weights`](crate::Control::weights) at the end of an epoch, and
+/// what the variables hold when the training ends; the training itself goes on with the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct OptimizerConfig {
-    /// Adam (default) or Nadam.
-    pub algorithm: Algorithm,
-    /// The learning rate at the beginning, over 0. Default 0.001.
-    pub learning_rate: f64,
-    /// The decay of the gradient's moving mean, in 0..1. Default 0.9.
-    pub beta_1: f64,
-    /// The decay of the squared gradient's moving mean, in 0..1. Default 0.999.
-    pub beta_2: f64,
-    /// What is added to the denominator, over 0. Default 1e-7.
-    pub epsilon: f64,
-    /// Whose Nadam: its momentum decays with 0.96^(0.004·t) (notebook, default) or 0.96^t (Keras 3). Adam is
-    /// the same in both.
-    pub generation: Generation,
+pub struct AverageConfig {
+    /// The part of the old average that stays in a step, once the training is long; at least 0 and under 1. Default 0.999.
+    pub decay: f64,
 }
 
-impl Default for OptimizerConfig {
+impl Default for AverageConfig {
     fn default() -> Self {
-        Self {
-            algorithm: Algorithm::Adam,
-            learning_rate: 1e-3,
-            beta_1: 0.9,
-            beta_2: 0.999,
-            epsilon: 1e-7,
-            generation: Generation::Notebook,
-        }
+        Self { decay: 0.999 }
     }
 }
 
-impl OptimizerConfig {
-    pub(crate) fn validate(&self) -> Result<(), Error> {
-        let positive = |x: f64| x > 0.0 && x.is_finite();
-        let rate = self.learning_rate;
-        require(positive(rate), "optimizer.learning_rate", rate, "a finite number over 0")?;
-        for (field, beta) in [("optimizer.beta_1", self.beta_1), ("optimizer.beta_2", self.beta_2)] {
-            require((0.0..1.0).contains(&beta), field, beta, "at least 0 and under 1")?;
-        }
-        require(positive(self.epsilon), "optimizer.epsilon", self.epsilon, "a finite number over 0")
+impl AverageConfig {
+    fn validate(&self) -> Result<(), Error> {
+        require((0.0..1.0).contains(&self.decay), "average.decay", self.decay, "at least 0 and under 1")
+    }
+
+    /// The part of step `step`, from 0, that is new in the average.
+    pub(crate) fn new_part(&self, step: u64) -> f64 {
+        let t = step as f64;
+        1.0 - self.decay.min((1.0 + t) / (10.0 + t))
     }
 }
 
@@ -111,9 +100,14 @@ pub struct LossConfig {
     /// The part s of the target that is spread over all K classes: y·(1 − s) + s/K. In 0..1, default 0.
     pub label_smoothing: f64,
     /// A factor for the loss of each class' samples, one a class, none under 0; `None` (default) weighs all
-    /// alike. As in Keras, the factors apply to the training loss only, and the sum is divided by the number
-    /// of samples, not by the sum of their factors.
+    /// alike. A sample whose target is shared by classes has the mean of their factors, by its shares. As in Keras, the
+    /// factors apply to the training loss only, and the sum is divided by the number of samples, not by the sum of their
+    /// factors.
     pub class_weights: Option<Vec<f64>>,
+    /// Makes it the focal loss (Lin et al. 2017): what each class adds is multiplied by (1 − p)^γ, where p is its
+    /// probability. At least 0; `None` (default) is 0, the cross-entropy. Its α are the [class
+    /// weights](Self::class_weights).
+    pub focal_gamma: Option<f64>,
 }
 
 impl LossConfig {
@@ -128,6 +122,10 @@ impl LossConfig {
         for &weight in self.class_weights.iter().flatten() {
             let allowed = weight >= 0.0 && weight.is_finite();
             require(allowed, "loss.class_weights", weight, "finite numbers, none under 0")?;
+        }
+        for &gamma in self.focal_gamma.iter() {
+            let allowed = gamma >= 0.0 && gamma.is_finite();
+            require(allowed, "loss.focal_gamma", gamma, "a finite number, at least 0")?;
         }
         Ok(())
     }
@@ -149,6 +147,7 @@ pub(crate) fn require(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Algorithm;
 
     #[test]
     fn a_setting_out_of_range_is_named_with_its_value_and_what_is_allowed() {
@@ -165,6 +164,9 @@ mod tests {
         assert!(config(optimizer).validate().is_err());
         let loss = LossConfig { class_weights: Some(vec![1.0, -0.5]), ..Default::default() };
         assert!(text(TrainConfig { loss, ..Default::default() }).starts_with("loss.class_weights is -0.5"));
+        let average = Some(AverageConfig { decay: 1.0 });
+        let text = text(TrainConfig { average, ..Default::default() });
+        assert_eq!(text, "average.decay is 1: it must be at least 0 and under 1");
         assert!(TrainConfig { epochs: 0, ..Default::default() }.validate().is_err());
         assert!(TrainConfig::default().validate().is_ok());
     }
@@ -176,5 +178,11 @@ mod tests {
         assert_eq!(config.optimizer.algorithm, Algorithm::Nadam);
         assert_eq!((config.epochs, config.optimizer.learning_rate, config.seed), (3, 1e-3, 42));
         assert!(serde_json::from_str::<TrainConfig>(r#"{"epoch": 3}"#).is_err());
+    }
+
+    #[test]
+    fn notebook_is_an_old_name_of_keras2() {
+        assert_eq!(serde_json::from_str::<Generation>(r#""notebook""#).unwrap(), Generation::Keras2);
+        assert_eq!(serde_json::to_string(&Generation::Keras2).unwrap(), r#""keras2""#);
     }
 }

@@ -9,10 +9,10 @@ use crate::callback::{Callback, Control};
 use crate::{BoxError, files};
 
 /// Writes the history as CSV after each epoch: Keras' `CSVLogger`, with the columns
-/// `epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds`.
+/// `epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds` and those of metrics of one's own.
 ///
-/// Epochs count from 1; the learning rate is the one used in the epoch; the seconds are those of the whole
-/// epoch. A value that there is not is empty. The whole file is written anew each time, so that an
+/// Epochs count from 1; the learning rate is that of the epoch's last step; the seconds are those of the whole
+/// epoch. What was not measured is an empty cell. The whole file is written anew each time, so that an
 /// interrupted and resumed training leaves no epoch out and none twice.
 #[derive(Debug)]
 pub struct CsvLogger {
@@ -26,17 +26,22 @@ impl CsvLogger {
     }
 
     fn write(&self, history: &History) -> Result<(), BoxError> {
-        let mut text = String::from("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n");
+        let mut text = String::from("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds");
+        let metrics = history.metric_names();
+        metrics.iter().for_each(|name| text.extend([",", name]));
+        text.push('\n');
         let optional = |number: Option<f64>| number.map(|x| x.to_string()).unwrap_or_default();
         for log in &history.epochs {
             let (val_loss, val_accuracy) = (optional(log.val_loss), optional(log.val_accuracy));
             // The learning rate is kept in f32: 0.001, not the double next to it.
             let learning_rate = log.learning_rate as f32;
-            writeln!(
+            write!(
                 text,
                 "{},{},{},{val_loss},{val_accuracy},{learning_rate},{:.3}",
                 log.epoch, log.loss, log.accuracy, log.seconds
             )?;
+            metrics.iter().for_each(|name| text.extend([",", &optional(log.get(name))]));
+            text.push('\n');
         }
         Ok(files::write(&self.path, text.as_bytes())?)
     }
@@ -74,6 +79,7 @@ mod tests {
             val_accuracy: None,
             learning_rate: f64::from(0.001_f32),
             seconds: 1.23456,
+            metrics: Default::default(),
         };
         let second = EpochLog { epoch: 2, val_loss: Some(f64::NAN), val_accuracy: Some(1.0), ..log.clone() };
         CsvLogger::new(&path).write(&History { epochs: vec![log, second] }).unwrap();
@@ -83,5 +89,20 @@ mod tests {
              1,0.30000000000000004,0.5,,,0.001,1.235\n\
              2,0.30000000000000004,0.5,NaN,1,0.001,1.235\n"
         );
+    }
+
+    #[test]
+    fn metrics_of_ones_own_are_columns_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.csv");
+        let first = EpochLog { epoch: 1, metrics: [("f1".into(), 0.25)].into(), ..Default::default() };
+        let second = EpochLog { epoch: 2, metrics: [("val_f1".into(), 0.5)].into(), ..Default::default() };
+        let history = History { epochs: vec![first, second] };
+        CsvLogger::new(&path).write(&history).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let rows: Vec<&str> = text.lines().collect();
+        assert!(rows[0].ends_with(",seconds,f1,val_f1"), "{text}");
+        assert_eq!(rows[1..], ["1,0,0,,,0,0.000,0.25,", "2,0,0,,,0,0.000,,0.5"]);
+        assert_eq!(History::from_csv(&text).unwrap(), history);
     }
 }

@@ -10,7 +10,7 @@ use crate::{BoxError, Generation, exact};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EarlyStoppingConfig {
-    /// The metric to watch: a name of [`EpochLog`](fer_metrics::EpochLog). Default `val_accuracy` (Keras:
+    /// The metric to watch: a name of [`EpochLog`](fer_metrics::EpochLog), metrics of one's own included. Default `val_accuracy` (Keras:
     /// `val_loss`).
     pub monitor: String,
     /// Whether it should fall or rise. Default [`MonitorMode::Auto`].
@@ -23,7 +23,7 @@ pub struct EarlyStoppingConfig {
     pub baseline: Option<f64>,
     /// Whether the network gets its best weights back. Default true (Keras: false).
     pub restore_best_weights: bool,
-    /// Whose behaviour. In the notebook's Keras (default) the best weights come back only when this callback
+    /// Whose behaviour. In Keras 2, the notebook's (default), the best weights come back only when this callback
     /// itself stops the training, the baseline is the first best value, and there is nothing to bring back
     /// when it was never surpassed. In Keras 3 they come back whenever the training ends, values under the
     /// baseline count as best too but do not restart the patience, and the first epoch never stops.
@@ -39,7 +39,7 @@ impl Default for EarlyStoppingConfig {
             patience: 11,
             baseline: None,
             restore_best_weights: true,
-            generation: Generation::Notebook,
+            generation: Generation::Keras2,
         }
     }
 }
@@ -83,7 +83,7 @@ impl EarlyStopping {
 
     fn start(config: &EarlyStoppingConfig, monitor: &Monitor) -> State {
         let best = match (config.generation, config.baseline) {
-            (Generation::Notebook, Some(baseline)) => baseline,
+            (Generation::Keras2, Some(baseline)) => baseline,
             _ => monitor.worst(),
         };
         State { best, best_epoch: None, wait: 0, stopped_epoch: None }
@@ -122,7 +122,7 @@ impl Callback for EarlyStopping {
     }
 
     fn on_epoch_end(&mut self, control: &mut Control) -> Result<(), BoxError> {
-        let Some(value) = self.monitor.value("EarlyStopping", control) else { return Ok(()) };
+        let Some(value) = self.monitor.value(control)? else { return Ok(()) };
         let epoch = control.history.epochs.len();
         let keras3 = self.config.generation == Generation::Keras3;
         if keras3 && self.state.best_epoch.is_none() {

@@ -27,7 +27,17 @@ pub enum Error {
         /// The number of logits that the network gives.
         classes: usize,
     },
-    /// Images and labels, or logits and labels, do not belong together.
+    /// The shares of a target are not parts of a whole.
+    #[error(
+        "sample {sample} of the batch has a target that sums to {sum}: shares are at least 0 and sum to 1"
+    )]
+    Share {
+        /// The sample's place in the batch, from 0.
+        sample: usize,
+        /// The sum of its shares.
+        sum: f64,
+    },
+    /// Images and targets, or logits and targets, do not belong together.
     #[error("{what}: expected {expected}, found {found}")]
     Shape {
         /// Which tensor.

@@ -1,6 +1,8 @@
 //! Numbers in JSON that come back to the bit: JSON has no NaN and no infinities, so they are written as
 //! strings, each the shortest decimal that is the number.
 
+use std::collections::BTreeMap;
+
 use fer_metrics::EpochLog;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -30,6 +32,25 @@ mod option {
     }
 }
 
+/// For `#[serde(with = "exact::map")]` on numbers by name.
+mod map {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(
+        numbers: &BTreeMap<String, f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(numbers.iter().map(|(name, &number)| (name, Exact(number))))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, f64>, D::Error> {
+        let numbers = BTreeMap::<String, Exact>::deserialize(deserializer)?;
+        Ok(numbers.into_iter().map(|(name, number)| (name, number.0)).collect())
+    }
+}
+
 /// An [`EpochLog`] that survives JSON to the bit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ExactLog(#[serde(with = "Fields")] pub(crate) EpochLog);
@@ -50,6 +71,8 @@ struct Fields {
     learning_rate: f64,
     #[serde(with = "self")]
     seconds: f64,
+    #[serde(with = "map")]
+    metrics: BTreeMap<String, f64>,
 }
 
 #[cfg(test)]
@@ -64,5 +87,16 @@ mod tests {
         }
         let json = serde_json::to_string(&Exact(f64::NAN)).unwrap();
         assert!(serde_json::from_str::<Exact>(&json).unwrap().0.is_nan());
+    }
+
+    #[test]
+    fn a_log_survives_json_with_its_metrics() {
+        let log = EpochLog {
+            loss: f64::INFINITY,
+            metrics: [("f1".into(), 0.1 + 0.2)].into(),
+            ..Default::default()
+        };
+        let json = serde_json::to_string(&ExactLog(log.clone())).unwrap();
+        assert_eq!(serde_json::from_str::<ExactLog>(&json).unwrap().0, log);
     }
 }

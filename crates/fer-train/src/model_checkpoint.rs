@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::callback::{Callback, CallbackState, Control, Monitor, MonitorMode};
 use crate::{BoxError, exact, weights};
 
-/// Writes the network's variables as safetensors after each epoch, or after each that is the best so far:
+/// Writes the network's variables, or their [average](crate::AverageConfig), as safetensors after each epoch, or after each that is the best so far:
 /// Keras' `ModelCheckpoint`. To go on training, use [`Trainer::checkpoint`](crate::Trainer::checkpoint).
 #[derive(Debug)]
 pub struct ModelCheckpoint {
@@ -63,7 +63,7 @@ impl Callback for ModelCheckpoint {
 
     fn on_epoch_end(&mut self, control: &mut Control) -> Result<(), BoxError> {
         if let Some(monitor) = &mut self.monitor {
-            match monitor.value("ModelCheckpoint", control) {
+            match monitor.value(control)? {
                 Some(value) if monitor.better(value, self.state.best) => self.state.best = value,
                 _ => return Ok(()),
             }

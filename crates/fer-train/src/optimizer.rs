@@ -1,26 +1,25 @@
-//! Adam and Nadam, each parameter updated in one pass over its memory.
-//!
-//! Both are the same update with other factors,
-//! ```text
-//! m += (g − m)·(1 − β₁)      v += (g² − v)·(1 − β₂)      w −= (a·m + b·g) / (√(c·v) + ε)
-//! Adam    a = lr·√(1 − β₂ᵗ)/(1 − β₁ᵗ)              b = 0                          c = 1
-//! Nadam   a = lr·u₍ₜ₊₁₎/(1 − Pₜ·u₍ₜ₊₁₎)            b = lr·(1 − uₜ)/(1 − Pₜ)       c = 1/(1 − β₂ᵗ)
-//! ```
-//! with t from 1, uₜ = β₁·(1 − ½·0.96^(k·t)), k = 0.004 in the notebook's Keras and 1 in Keras 3, Pₜ = ∏uᵢ.
+//! Updates of a network's variables by their gradients.
+
+mod config;
+mod memory;
+mod rule;
+mod update;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var};
+use candle_core::{Tensor, Var};
 use candle_nn::VarMap;
-use fer_nn::on_device::{self, Update};
-use num_traits::Float;
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use fer_nn::engine::{Slots, Update};
+use serde::Deserialize;
 
-use crate::config::{Algorithm, Generation, OptimizerConfig};
+pub use config::{Algorithm, OptimizerConfig};
+pub(crate) use update::Blend;
+
 use crate::{Error, weights};
+use memory::Memory;
+use rule::Scalars;
+use update::Step;
 
 /// Updates the variables of a network by their gradients: see [`OptimizerConfig`].
 ///
@@ -40,23 +39,15 @@ use crate::{Error, weights};
 pub struct Optimizer {
     config: OptimizerConfig,
     scalars: Scalars,
-    moments: BTreeMap<String, Moments>,
-}
-
-/// What an optimiser remembers beside the moments.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Scalars {
-    steps: u64,
-    momentum_product: f64,
-    learning_rate: f32,
+    memories: BTreeMap<String, Memory>,
 }
 
 /// All that an [`Optimizer`] remembers, to go on later exactly as it would have.
 #[derive(Clone, Debug)]
 pub struct OptimizerState {
     pub(crate) scalars: serde_json::Value,
-    /// `m/NAME` and `v/NAME` for each parameter.
-    pub(crate) moments: BTreeMap<String, Tensor>,
+    /// `m/NAME` and, where there is one, `v/NAME` for each parameter.
+    pub(crate) tensors: BTreeMap<String, Tensor>,
 }
 
 impl Optimizer {
@@ -66,11 +57,10 @@ impl Optimizer {
     /// [`Error::Config`] for a setting that is not allowed.
     pub fn new(config: OptimizerConfig) -> Result<Self, Error> {
         config.validate()?;
-        let scalars = Scalars { steps: 0, momentum_product: 1.0, learning_rate: config.learning_rate as f32 };
-        Ok(Self { config, scalars, moments: BTreeMap::new() })
+        Ok(Self { config, scalars: Scalars::new(&config), memories: BTreeMap::new() })
     }
 
-    /// The learning rate, in `f32` as Keras keeps it.
+    /// The learning rate, in `f32` as Keras keeps it. In a [`Trainer`](crate::Trainer) the schedule multiplies it.
     pub fn learning_rate(&self) -> f32 {
         self.scalars.learning_rate
     }
@@ -85,110 +75,100 @@ impl Optimizer {
         self.scalars.steps
     }
 
+    /// The learning rate of the last step, after the schedule.
+    pub(crate) fn rate(&self) -> f32 {
+        self.scalars.rate
+    }
+
     /// Updates every variable of `weights` that has a gradient and leaves the others as they are. Returns how
     /// many were updated.
     ///
     /// # Errors
     /// When a variable is neither `f32` nor `f64`, or its gradient is of another shape or type.
     pub fn step(&mut self, weights: &VarMap, gradients: &GradStore) -> Result<usize, Error> {
-        let factors = self.advance();
-        let mut updated = 0;
-        for (name, var) in weights::sorted(weights) {
-            let Some(gradient) = gradients.get(&var) else { continue };
-            if !self.moments.contains_key(&name) {
-                self.moments.insert(name.clone(), Moments::zeros(&var)?);
-            }
-            if let Some(moments) = self.moments.get_mut(&name) {
-                moments.update(&var, &gradient.contiguous()?, &factors)?;
-                updated += 1;
-            }
-        }
-        Ok(updated)
+        let update = self.next_update(1.0);
+        self.apply(weights, gradients, &update)
     }
 
-    /// Counts the step and gives its factors.
-    fn advance(&mut self) -> Factors {
-        self.scalars.steps += 1;
-        let OptimizerConfig { beta_1, beta_2, epsilon, .. } = self.config;
-        let t = self.scalars.steps as f64;
-        let learning_rate = f64::from(self.scalars.learning_rate);
-        let (of_mean, of_gradient, of_square) = match self.config.algorithm {
-            Algorithm::Adam => {
-                let correction = (1.0 - beta_2.powf(t)).sqrt() / (1.0 - beta_1.powf(t));
-                (learning_rate * correction, 0.0, 1.0)
+    /// Counts a step, in which the learning rate is multiplied by `factor`, and gives its numbers.
+    pub(crate) fn next_update(&mut self, factor: f64) -> Update {
+        self.scalars.advance(&self.config, factor)
+    }
+
+    /// Updates the variables that have a gradient by the numbers of a step. Returns how many those are.
+    pub(crate) fn apply(
+        &mut self,
+        weights: &VarMap,
+        gradients: &GradStore,
+        update: &Update,
+    ) -> Result<usize, Error> {
+        let vars = weights::sorted(weights);
+        let trained: Vec<(String, Var, &Tensor)> = vars
+            .into_iter()
+            .filter_map(|(name, var)| gradients.get(&var).map(|gradient| (name, var, gradient)))
+            .collect();
+        let rule = self.config.rule();
+        let scale = match f64::from(update.clip) {
+            clip if clip > 0.0 => {
+                let mut squares = 0.0;
+                for (_, _, gradient) in &trained {
+                    squares += update::sum_of_squares(gradient)?;
+                }
+                (clip / (squares.sqrt() + 1e-6)).min(1.0)
             }
-            Algorithm::Nadam => {
-                let decay = match self.config.generation {
-                    Generation::Notebook => 0.004,
-                    Generation::Keras3 => 1.0,
-                };
-                let momentum = |t: f64| beta_1 * (1.0 - 0.5 * 0.96_f64.powf(decay * t));
-                let (now, next) = (momentum(t), momentum(t + 1.0));
-                self.scalars.momentum_product *= now;
-                let product = self.scalars.momentum_product;
-                (
-                    learning_rate * next / (1.0 - product * next),
-                    learning_rate * (1.0 - now) / (1.0 - product),
-                    1.0 / (1.0 - beta_2.powf(t)),
-                )
-            }
+            _ => 1.0,
         };
-        let (new_in_mean, new_in_square) = (1.0 - beta_1, 1.0 - beta_2);
-        Factors { new_in_mean, new_in_square, of_mean, of_gradient, of_square, epsilon }
-    }
-
-    /// Counts a step that a device does, and gives its factors.
-    pub(crate) fn next_update(&mut self) -> Update {
-        let f = self.advance();
-        Update {
-            new_in_mean: f.new_in_mean as f32,
-            new_in_square: f.new_in_square as f32,
-            of_mean: f.of_mean as f32,
-            of_gradient: f.of_gradient as f32,
-            of_square: f.of_square as f32,
-            epsilon: f.epsilon as f32,
+        for (name, var, gradient) in &trained {
+            let decays = self.config.decay_all || var.rank() >= 2;
+            let (decay, shrink) = if decays { (update.decay, update.shrink) } else { (0.0, 0.0) };
+            let step = Step { rule, update: Update { decay, shrink, ..*update }, scale };
+            if !self.memories.contains_key(name) {
+                self.memories.insert(name.clone(), Memory::zeros(var, rule)?);
+            }
+            if let Some(memory) = self.memories.get_mut(name) {
+                memory.step(var, gradient, &step)?;
+            }
         }
+        Ok(trained.len())
     }
 
-    /// The moments of the variables that have been updated, for a device that goes on with them.
-    pub(crate) fn moments(&self, weights: &VarMap) -> Result<Vec<on_device::Moments>, Error> {
+    /// What is kept of the variables that have been updated, for a device that goes on with them.
+    pub(crate) fn slots(&self, weights: &VarMap) -> Result<Vec<Slots>, Error> {
         let mut all = Vec::new();
         for (name, var) in weights::sorted(weights) {
-            if let Some(moments) = self.moments.get(&name) {
-                let (m, v) = moments.tensors()?;
-                all.push(on_device::Moments { variable: var.id(), m, v });
+            if let Some(memory) = self.memories.get(&name) {
+                let (m, v) = memory.tensors(&var)?;
+                all.push(Slots { variable: var.id(), m: Some(m), v, average: None });
             }
         }
         Ok(all)
     }
 
-    /// Takes over the moments of a device that updated the variables.
-    pub(crate) fn set_moments(
-        &mut self,
-        moments: &[on_device::Moments],
-        weights: &VarMap,
-    ) -> Result<(), Error> {
+    /// Takes over what a device that updated the variables kept.
+    pub(crate) fn set_slots(&mut self, slots: &[Slots], weights: &VarMap) -> Result<(), Error> {
         for (name, var) in weights::sorted(weights) {
-            if let Some(of_var) = moments.iter().find(|moments| moments.variable == var.id()) {
-                self.moments.insert(name, Moments::from_tensors(&of_var.m, &of_var.v, var.device())?);
+            let of_var = slots.iter().find(|slots| slots.variable == var.id());
+            if let Some(Slots { m: Some(m), v, .. }) = of_var {
+                self.memories.insert(name, Memory::from_tensors(m, v.as_ref())?);
             }
         }
         Ok(())
     }
 
-    /// What the optimiser remembers.
+    /// What the optimiser remembers of the variables of `weights`.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn state(&self) -> Result<OptimizerState, Error> {
-        let mut moments = BTreeMap::new();
-        for (name, parameter) in &self.moments {
-            let (m, v) = parameter.tensors()?;
-            moments.insert(format!("m/{name}"), m);
-            moments.insert(format!("v/{name}"), v);
+    pub fn state(&self, weights: &VarMap) -> Result<OptimizerState, Error> {
+        let mut tensors = BTreeMap::new();
+        for (name, var) in weights::sorted(weights) {
+            let Some(memory) = self.memories.get(&name) else { continue };
+            let (m, v) = memory.tensors(&var)?;
+            tensors.insert(format!("m/{name}"), m);
+            tensors.extend(v.map(|v| (format!("v/{name}"), v)));
         }
         let scalars = serde_json::to_value(self.scalars).map_err(candle_core::Error::wrap)?;
-        Ok(OptimizerState { scalars, moments })
+        Ok(OptimizerState { scalars, tensors })
     }
 
     /// Goes back to a `state` that an optimiser of the same settings had on the same `weights`.
@@ -197,174 +177,55 @@ impl Optimizer {
     /// [`Error::Shape`] when the state holds other parameters than the weights.
     pub fn restore(&mut self, state: &OptimizerState, weights: &VarMap) -> Result<(), Error> {
         self.scalars = Scalars::deserialize(&state.scalars).map_err(candle_core::Error::wrap)?;
-        self.moments.clear();
+        self.memories.clear();
         for (name, var) in weights::sorted(weights) {
-            let moment = |of: &str| state.moments.get(&format!("{of}/{name}"));
-            let (Some(m), Some(v)) = (moment("m"), moment("v")) else { continue };
-            for tensor in [m, v] {
+            let tensor = |of: &str| state.tensors.get(&format!("{of}/{name}"));
+            let (Some(m), v) = (tensor("m"), tensor("v")) else { continue };
+            for tensor in [Some(m), v].into_iter().flatten() {
                 if tensor.shape() != var.shape() || tensor.dtype() != var.dtype() {
                     return Err(Error::Shape {
-                        what: "moments of the optimiser",
+                        what: "what the optimiser keeps",
                         expected: format!("{name} {:?} {:?}", var.dtype(), var.shape()),
                         found: format!("{:?} {:?}", tensor.dtype(), tensor.shape()),
                     });
                 }
             }
-            self.moments.insert(name, Moments::from_tensors(m, v, var.device())?);
+            self.memories.insert(name, Memory::from_tensors(m, v)?);
         }
         Ok(())
     }
-}
-
-/// The factors of one step, the same for every parameter.
-#[derive(Clone, Copy, Debug)]
-struct Factors {
-    new_in_mean: f64,
-    new_in_square: f64,
-    of_mean: f64,
-    of_gradient: f64,
-    of_square: f64,
-    epsilon: f64,
-}
-
-/// The moving means of one parameter's gradient (m) and squared gradient (v), where its device wants them.
-#[derive(Debug)]
-enum Moments {
-    F32(Vec<f32>, Vec<f32>, candle_core::Shape),
-    F64(Vec<f64>, Vec<f64>, candle_core::Shape),
-    Device(Tensor, Tensor),
-}
-
-impl Moments {
-    fn zeros(var: &Var) -> candle_core::Result<Self> {
-        let zeros = var.zeros_like()?;
-        Self::from_tensors(&zeros, &zeros, var.device())
-    }
-
-    fn from_tensors(m: &Tensor, v: &Tensor, device: &Device) -> candle_core::Result<Self> {
-        let shape = m.shape().clone();
-        let flat = |tensor: &Tensor| tensor.flatten_all();
-        Ok(match (device, m.dtype()) {
-            (Device::Cpu, DType::F32) => Self::F32(flat(m)?.to_vec1()?, flat(v)?.to_vec1()?, shape),
-            (Device::Cpu, DType::F64) => Self::F64(flat(m)?.to_vec1()?, flat(v)?.to_vec1()?, shape),
-            (_, DType::F32 | DType::F64) => Self::Device(m.to_device(device)?, v.to_device(device)?),
-            (_, dtype) => candle_core::bail!("the optimiser updates f32 and f64 variables, not {dtype:?}"),
-        })
-    }
-
-    fn tensors(&self) -> candle_core::Result<(Tensor, Tensor)> {
-        let cpu = &Device::Cpu;
-        Ok(match self {
-            Self::F32(m, v, shape) => {
-                (Tensor::from_slice(m, shape, cpu)?, Tensor::from_slice(v, shape, cpu)?)
-            }
-            Self::F64(m, v, shape) => {
-                (Tensor::from_slice(m, shape, cpu)?, Tensor::from_slice(v, shape, cpu)?)
-            }
-            Self::Device(m, v) => (m.clone(), v.clone()),
-        })
-    }
-
-    /// One step of `var` by its `gradient`: the one place that differs by device.
-    fn update(&mut self, var: &Var, gradient: &Tensor, factors: &Factors) -> candle_core::Result<()> {
-        match self {
-            Self::F32(..) | Self::F64(..) => {
-                let step = Step { moments: Mutex::new(self), factors: *factors };
-                var.inplace_op2(gradient, &step)
-            }
-            Self::Device(m, v) => {
-                let f = factors;
-                *m = (&*m + (gradient - &*m)?.affine(f.new_in_mean, 0.0)?)?;
-                *v = (&*v + (gradient.sqr()? - &*v)?.affine(f.new_in_square, 0.0)?)?;
-                let numerator = (m.affine(f.of_mean, 0.0)? + gradient.affine(f.of_gradient, 0.0)?)?;
-                let denominator = v.affine(f.of_square, 0.0)?.sqrt()?.affine(1.0, f.epsilon)?;
-                var.set(&(var.as_tensor() - (numerator / denominator)?)?)
-            }
-        }
-    }
-}
-
-/// A step of one parameter as an operation on its memory.
-struct Step<'a> {
-    // candle gives operations no mutable self.
-    moments: Mutex<&'a mut Moments>,
-    factors: Factors,
-}
-
-impl InplaceOp2 for Step<'_> {
-    fn name(&self) -> &'static str {
-        "optimizer-step"
-    }
-
-    fn cpu_fwd(
-        &self,
-        weights: &mut CpuStorage,
-        weights_layout: &Layout,
-        gradient: &CpuStorage,
-        gradient_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let range = |layout: &Layout| match layout.contiguous_offsets() {
-            Some((start, end)) => Ok(start..end),
-            None => candle_core::bail!("the optimiser needs contiguous variables, not {layout:?}"),
-        };
-        let (w, g) = (range(weights_layout)?, range(gradient_layout)?);
-        if w.len() != g.len() {
-            candle_core::bail!("a variable of {weights_layout:?} has a gradient of {gradient_layout:?}");
-        }
-        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&mut **moments, weights, gradient) {
-            (Moments::F32(m, v, _), CpuStorage::F32(weights), CpuStorage::F32(gradient)) => {
-                update(&mut weights[w], &gradient[g], m, v, &self.factors)
-            }
-            (Moments::F64(m, v, _), CpuStorage::F64(weights), CpuStorage::F64(gradient)) => {
-                update(&mut weights[w], &gradient[g], m, v, &self.factors)
-            }
-            _ => candle_core::bail!("a variable and its gradient are of different types"),
-        }
-        Ok(())
-    }
-}
-
-/// The values that a thread updates at a time: four arrays of them fit into its cache.
-const CHUNK: usize = 16 * 1024;
-
-fn update<T: Float + Send + Sync>(w: &mut [T], g: &[T], m: &mut [T], v: &mut [T], factors: &Factors) {
-    // Every factor is an ordinary number, which all floats hold.
-    let float = |x: f64| T::from(x).unwrap_or_else(T::nan);
-    let new_in_mean = float(factors.new_in_mean);
-    let new_in_square = float(factors.new_in_square);
-    let (of_mean, of_gradient) = (float(factors.of_mean), float(factors.of_gradient));
-    let (of_square, epsilon) = (float(factors.of_square), float(factors.epsilon));
-    let pass = |w: &mut [T], g: &[T], m: &mut [T], v: &mut [T]| {
-        for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-            *m = *m + (g - *m) * new_in_mean;
-            *v = *v + (g * g - *v) * new_in_square;
-            *w = *w - (of_mean * *m + of_gradient * g) / ((of_square * *v).sqrt() + epsilon);
-        }
-    };
-    if w.len() <= CHUNK {
-        return pass(w, g, m, v);
-    }
-    let chunks = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK));
-    let chunks = chunks.zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
-    chunks.for_each(|(((w, g), m), v)| pass(w, g, m, v));
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{DType, Device};
     use candle_nn::Init;
     use fer_rand::{Purpose, Stream, next_double};
 
+    use super::update::CHUNK;
     use super::*;
+    use crate::Generation;
 
     const SIZES: [usize; 3] = [1, 7, CHUNK * 2 + 5];
 
-    fn every_rule() -> [OptimizerConfig; 3] {
-        let rule = |algorithm, generation| OptimizerConfig { algorithm, generation, ..Default::default() };
+    fn every_rule() -> [OptimizerConfig; 8] {
+        let of = |algorithm| OptimizerConfig { algorithm, ..Default::default() };
+        let sgd = OptimizerConfig { learning_rate: 0.05, ..of(Algorithm::Sgd) };
         [
-            rule(Algorithm::Adam, Generation::Notebook),
-            rule(Algorithm::Nadam, Generation::Notebook),
-            rule(Algorithm::Nadam, Generation::Keras3),
+            of(Algorithm::Adam),
+            of(Algorithm::Nadam),
+            OptimizerConfig { generation: Generation::Keras3, ..of(Algorithm::Nadam) },
+            OptimizerConfig { weight_decay: 0.1, decay_all: true, ..of(Algorithm::AdamW) },
+            OptimizerConfig { weight_decay: 0.1, decay_all: true, decoupled: true, ..of(Algorithm::Adam) },
+            sgd,
+            OptimizerConfig { nesterov: true, weight_decay: 0.1, ..sgd },
+            OptimizerConfig {
+                nesterov: true,
+                weight_decay: 0.1,
+                decay_all: true,
+                clip_norm: Some(0.5),
+                ..sgd
+            },
         ]
     }
 
@@ -397,28 +258,60 @@ mod tests {
         weights::sorted(weights).into_values().map(values).collect()
     }
 
-    #[test]
-    fn the_single_pass_is_the_composed_update() {
-        for config in every_rule() {
-            for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F64, 1e-14)] {
-                let (fused, composed) = (weights(dtype), weights(dtype));
-                let mut optimizer = Optimizer::new(config).unwrap();
-                let mut factors_of = Optimizer::new(config).unwrap();
-                let zeros = |(name, var): (String, Var)| {
-                    let zeros = var.zeros_like().unwrap();
-                    (name, Moments::Device(zeros.clone(), zeros))
-                };
-                let mut moments: BTreeMap<_, _> = weights::sorted(&composed).into_iter().map(zeros).collect();
-                for step in 0..5 {
-                    assert_eq!(optimizer.step(&fused, &gradients(&fused, step)).unwrap(), SIZES.len());
-                    let factors = factors_of.advance();
-                    let gradients = gradients(&composed, step);
-                    for (name, var) in weights::sorted(&composed) {
-                        let gradient = gradients.get(&var).unwrap();
-                        moments.get_mut(&name).unwrap().update(&var, gradient, &factors).unwrap();
+    /// The definitions in the module `rule` and in `fer_nn::engine::Update`, a number at a time.
+    fn plain(
+        config: &OptimizerConfig,
+        u: &Update,
+        w: &mut [Vec<f64>],
+        g: &[Vec<f64>],
+        kept: &mut [Vec<[f64; 2]>],
+    ) {
+        let float = |x: f32| f64::from(x);
+        let norm = g.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
+        let scale = if u.clip > 0.0 { (float(u.clip) / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        for ((w, g), kept) in w.iter_mut().zip(g).zip(kept) {
+            for ((w, g), [m, v]) in w.iter_mut().zip(g).zip(kept) {
+                // The variables of this test have one dimension.
+                let (decay, shrink) =
+                    if config.decay_all { (float(u.decay), float(u.shrink)) } else { (0.0, 0.0) };
+                let g = g * scale + decay * *w;
+                let before = *w;
+                match config.rule() {
+                    fer_nn::engine::Rule::Adaptive => {
+                        *m += (g - *m) * float(u.new_in_mean);
+                        *v += (g * g - *v) * float(u.new_in_square);
+                        let below = (float(u.of_square) * *v).sqrt() + float(u.epsilon);
+                        *w -= (float(u.of_mean) * *m + float(u.of_gradient) * g) / below;
+                    }
+                    fer_nn::engine::Rule::Momentum => {
+                        *m = float(u.momentum) * *m + g;
+                        *w -= float(u.of_mean) * *m + float(u.of_gradient) * g;
                     }
                 }
-                for (a, b) in values(&fused).concat().into_iter().zip(values(&composed).concat()) {
+                *w -= shrink * before;
+            }
+        }
+    }
+
+    #[test]
+    fn the_single_pass_is_the_definition() {
+        for config in every_rule() {
+            for (dtype, tolerance) in [(DType::F32, 2e-6), (DType::F64, 1e-13)] {
+                let fused = weights(dtype);
+                let mut optimizer = Optimizer::new(config).unwrap();
+                let mut factors_of = Optimizer::new(config).unwrap();
+                let mut w = values(&fused);
+                let mut kept: Vec<Vec<[f64; 2]>> = w.iter().map(|w| vec![[0.0; 2]; w.len()]).collect();
+                for step in 0..5 {
+                    let gradients = gradients(&fused, step);
+                    let gradient = |var: Var| {
+                        gradients.get(&var).unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+                    };
+                    let g: Vec<Vec<f64>> = weights::sorted(&fused).into_values().map(gradient).collect();
+                    assert_eq!(optimizer.step(&fused, &gradients).unwrap(), SIZES.len());
+                    plain(&config, &factors_of.next_update(1.0), &mut w, &g, &mut kept);
+                }
+                for (a, b) in values(&fused).concat().into_iter().zip(w.concat()) {
                     assert!((a - b).abs() <= tolerance, "{config:?} {dtype:?}: {a} {b}");
                 }
             }
@@ -439,7 +332,7 @@ mod tests {
             first.set_learning_rate(3e-4);
             optimizer.set_learning_rate(3e-4);
             let mut second = Optimizer::new(config).unwrap();
-            second.restore(&first.state().unwrap(), &stopped).unwrap();
+            second.restore(&first.state(&stopped).unwrap(), &stopped).unwrap();
             for step in 4..8 {
                 optimizer.step(&straight, &gradients(&straight, step)).unwrap();
                 second.step(&stopped, &gradients(&stopped, step)).unwrap();
@@ -467,7 +360,30 @@ mod tests {
         let large = weights(DType::F32);
         let mut optimizer = Optimizer::new(OptimizerConfig::default()).unwrap();
         optimizer.step(&large, &gradients(&large, 0)).unwrap();
-        let error = optimizer.state().and_then(|state| optimizer.restore(&state, &small)).unwrap_err();
+        let error = optimizer.state(&large).and_then(|state| optimizer.restore(&state, &small)).unwrap_err();
         assert!(error.to_string().contains("expected w0 F32 [2], found F32 [1]"), "{error}");
+    }
+
+    #[test]
+    fn weight_decay_leaves_biases_and_norms_unless_asked() {
+        let decayed = |algorithm, decay_all| {
+            let weights = VarMap::new();
+            for (name, shape) in [("matrix", vec![2, 2]), ("bias", vec![2])] {
+                weights.get(shape, name, Init::Const(1.0), DType::F32, &Device::Cpu).unwrap();
+            }
+            let config = OptimizerConfig { algorithm, weight_decay: 0.5, decay_all, ..Default::default() };
+            let mut loss = Tensor::zeros((), DType::F32, &Device::Cpu).unwrap();
+            for var in weights.all_vars() {
+                loss = (loss + (var.sum_all().unwrap() * 1e-20).unwrap()).unwrap();
+            }
+            Optimizer::new(config).unwrap().step(&weights, &loss.backward().unwrap()).unwrap();
+            let fell = |name: &str| {
+                weights::sorted(&weights)[name].min_all().unwrap().to_scalar::<f32>().unwrap() < 1.0
+            };
+            (fell("matrix"), fell("bias"))
+        };
+        for algorithm in [Algorithm::Adam, Algorithm::Nadam, Algorithm::AdamW, Algorithm::Sgd] {
+            assert_eq!((decayed(algorithm, false), decayed(algorithm, true)), ((true, false), (true, true)));
+        }
     }
 }

@@ -16,6 +16,8 @@ pub struct Progress<W> {
     last: Option<BatchLog>,
     /// When the line was last written, in seconds of the epoch.
     written: f64,
+    /// The same in seconds of the validation.
+    validated: f64,
     /// Whether the terminal's line is that of a batch.
     open: bool,
 }
@@ -29,7 +31,7 @@ enum Style {
 impl<W: Write> Progress<W> {
     /// For a terminal: a bar that moves along in its line.
     pub fn bars(out: W) -> Self {
-        Self { out, style: Style::Bars, last: None, written: 0.0, open: false }
+        Self { out, style: Style::Bars, last: None, written: 0.0, validated: 0.0, open: false }
     }
 
     /// For a file or a pipe: a line each epoch, and one each minute of it.
@@ -87,7 +89,6 @@ impl<W: Write> Callback for Progress<W> {
         self.last = Some(*batch);
         if batch.seconds - self.written >= self.interval() {
             self.written = batch.seconds;
-            let left = batch.seconds / f64::from(batch.step) * (batch.steps as f64 - f64::from(batch.step));
             let text = format!(
                 "{} - {} - loss: {:.4} - accuracy: {:.4}{} - ETA {}",
                 bar(batch),
@@ -95,9 +96,24 @@ impl<W: Write> Callback for Progress<W> {
                 batch.loss,
                 batch.accuracy,
                 rates(batch),
-                duration(left)
+                duration(left(batch))
             );
             self.line(&text, false);
+        }
+    }
+
+    fn on_validation_batch_end(&mut self, batch: &BatchLog) {
+        // Its seconds begin at 0 anew.
+        if batch.seconds < self.validated {
+            self.validated = 0.0;
+        }
+        if batch.seconds - self.validated >= self.interval() {
+            self.validated = batch.seconds;
+            let seconds = duration(batch.seconds);
+            self.line(
+                &format!("{} - {seconds} - validation - ETA {}", bar(batch), duration(left(batch))),
+                false,
+            );
         }
     }
 
@@ -111,10 +127,15 @@ impl<W: Write> Callback for Progress<W> {
             log.loss,
             log.accuracy
         );
-        for (name, value) in [("val_loss", log.val_loss), ("val_accuracy", log.val_accuracy)] {
-            if let Some(value) = value {
-                text += &format!(" - {name}: {value:.4}");
-            }
+        let (of_validation, of_training): (Vec<_>, Vec<_>) = log
+            .metrics
+            .iter()
+            .map(|(name, &value)| (name.as_str(), value))
+            .partition(|(name, _)| name.starts_with("val_"));
+        let fixed = [("val_loss", log.val_loss), ("val_accuracy", log.val_accuracy)];
+        let fixed = fixed.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        for (name, value) in of_training.into_iter().chain(fixed).chain(of_validation) {
+            text += &format!(" - {name}: {value:.4}");
         }
         text += &rates(&batch);
         let epochs = control.history.epochs.len();
@@ -136,6 +157,11 @@ impl<W: Write> Callback for Progress<W> {
         self.close();
         self.write(&format!("{message}\n"));
     }
+}
+
+/// The seconds until all batches are done.
+fn left(batch: &BatchLog) -> f64 {
+    batch.seconds / f64::from(batch.step) * (batch.steps as f64 - f64::from(batch.step))
 }
 
 /// `120/599 [=====>........................]`
@@ -194,6 +220,7 @@ mod tests {
             val_accuracy: Some(1.0),
             learning_rate: f64::from(0.001_f32),
             seconds: 130.0,
+            metrics: Default::default(),
         };
         let history = History { epochs: vec![log.clone(), log] };
         let weights = VarMap::new();
@@ -227,6 +254,37 @@ mod tests {
             "{shown}"
         );
         assert!(shown.ends_with(&format!("\r{LAST}\x1b[K\n")), "{shown}");
+    }
+
+    #[test]
+    fn metrics_of_ones_own_follow_those_there_always_are() {
+        let metrics = [("f1".into(), 0.5), ("val_f1".into(), 0.25)].into();
+        let log = EpochLog {
+            epoch: 1,
+            val_loss: Some(2.0),
+            val_accuracy: Some(0.0),
+            metrics,
+            ..Default::default()
+        };
+        let (history, weights) = (History { epochs: vec![log] }, VarMap::new());
+        let mut progress = Progress::lines(Vec::new());
+        progress.on_batch_end(&batch(599, 1.0));
+        progress.on_epoch_end(&mut Control::new(&history, &weights, 1, 0.001)).unwrap();
+        let shown = String::from_utf8(progress.out).unwrap();
+        let expected = "accuracy: 0.0000 - f1: 0.5000 - val_loss: 2.0000 - val_accuracy: 0.0000 - val_f1: 0.2500 - learning";
+        assert!(shown.contains(expected), "{shown}");
+    }
+
+    #[test]
+    fn a_long_validation_is_shown_on_a_terminal() {
+        let mut progress = Progress::bars(Vec::new());
+        progress.on_validation_batch_end(&batch(300, 3.0));
+        progress.on_validation_batch_end(&batch(301, 3.01));
+        progress.on_validation_batch_end(&batch(2, 0.2));
+        let shown = String::from_utf8(progress.out).unwrap();
+        let line = "\r300/599 [===============>..............] - 3s - validation - ETA 3s\x1b[K";
+        assert!(shown.starts_with(line), "{shown}");
+        assert_eq!(shown.matches("validation").count(), 2, "{shown}");
     }
 
     #[test]

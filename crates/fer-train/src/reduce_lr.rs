@@ -10,7 +10,7 @@ use crate::{BoxError, Error, exact};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReduceLrOnPlateauConfig {
-    /// The metric to watch: a name of [`EpochLog`](fer_metrics::EpochLog). Default `val_accuracy` (Keras:
+    /// The metric to watch: a name of [`EpochLog`](fer_metrics::EpochLog), metrics of one's own included. Default `val_accuracy` (Keras:
     /// `val_loss`).
     pub monitor: String,
     /// Whether it should fall or rise. Default [`MonitorMode::Auto`].
@@ -43,7 +43,9 @@ impl Default for ReduceLrOnPlateauConfig {
 
 /// Lowers the learning rate when a metric no longer improves: Keras' `ReduceLROnPlateau`. NaN never improves.
 ///
-/// The learning rate is rounded to `f32`, as in Keras, whose message prints the value before that.
+/// It changes the learning rate that the [schedule](crate::ScheduleConfig) multiplies, so that both together give their
+/// product; `min_lr` and the message are of the rate before the schedule. The learning rate is rounded to `f32`, as in
+/// Keras, whose message prints the value before that.
 #[derive(Debug)]
 pub struct ReduceLrOnPlateau {
     config: ReduceLrOnPlateauConfig,
@@ -87,7 +89,7 @@ impl Callback for ReduceLrOnPlateau {
     }
 
     fn on_epoch_end(&mut self, control: &mut Control) -> Result<(), BoxError> {
-        let Some(value) = self.monitor.value("ReduceLROnPlateau", control) else { return Ok(()) };
+        let Some(value) = self.monitor.value(control)? else { return Ok(()) };
         let State { best, wait, cooldown } = &mut self.state;
         if *cooldown > 0 {
             *cooldown -= 1;

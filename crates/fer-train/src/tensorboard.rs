@@ -13,7 +13,8 @@ use crate::BoxError;
 use crate::callback::{Callback, Control};
 
 /// Writes each epoch's values as scalars for TensorBoard, in the folders `train` and `validation` as Keras
-/// does: `epoch_loss`, `epoch_accuracy` and, in `train`, `epoch_learning_rate`. The step is the epoch, from 1.
+/// does: `epoch_loss`, `epoch_accuracy`, metrics of one's own and, in `train`, `epoch_learning_rate`. The step is the
+/// epoch, from 1.
 ///
 /// A resumed training goes on in a file of its own, which tells TensorBoard to forget the epochs that are
 /// done again.
@@ -43,14 +44,25 @@ impl Callback for TensorBoard {
 
     fn on_epoch_end(&mut self, control: &mut Control) -> Result<(), BoxError> {
         let Some(log) = control.log() else { return Ok(()) };
-        let train = [
+        let (of_validation, of_training): (Vec<_>, Vec<_>) =
+            log.metrics.iter().partition(|(name, _)| name.starts_with("val_"));
+        let own = |metrics: Vec<(&String, &f64)>| -> Vec<(String, f64)> {
+            let tag = |name: &str| format!("epoch_{}", name.strip_prefix("val_").unwrap_or(name));
+            metrics.into_iter().map(|(name, &value)| (tag(name), value)).collect()
+        };
+        let named = |values: &[(&str, Option<f64>)]| -> Vec<(String, f64)> {
+            values.iter().filter_map(|&(name, value)| Some((name.to_owned(), value?))).collect()
+        };
+        let mut train = named(&[
             ("epoch_loss", Some(log.loss)),
             ("epoch_accuracy", Some(log.accuracy)),
             ("epoch_learning_rate", Some(log.learning_rate)),
-        ];
+        ]);
+        train.extend(own(of_training));
         append(&mut self.train, &self.folder.join("train"), log.epoch, &train)?;
-        if log.val_loss.is_some() {
-            let validation = [("epoch_loss", log.val_loss), ("epoch_accuracy", log.val_accuracy)];
+        let mut validation = named(&[("epoch_loss", log.val_loss), ("epoch_accuracy", log.val_accuracy)]);
+        validation.extend(own(of_validation));
+        if !validation.is_empty() {
             append(&mut self.validation, &self.folder.join("validation"), log.epoch, &validation)?;
         }
         Ok(())
@@ -62,7 +74,7 @@ fn append(
     file: &mut Option<File>,
     folder: &Path,
     epoch: usize,
-    scalars: &[(&str, Option<f64>)],
+    scalars: &[(String, f64)],
 ) -> Result<(), BoxError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let mut records = Vec::new();
@@ -86,10 +98,9 @@ fn append(
     Ok(file.write_all(&records)?)
 }
 
-fn scalars_event(wall_time: f64, epoch: usize, scalars: &[(&str, Option<f64>)]) -> Vec<u8> {
+fn scalars_event(wall_time: f64, epoch: usize, scalars: &[(String, f64)]) -> Vec<u8> {
     let mut summary = Vec::new();
     for (tag, value) in scalars {
-        let Some(value) = value else { continue };
         let mut scalar = Vec::new();
         field_bytes(&mut scalar, 1, tag.as_bytes());
         scalar.push(2 << 3 | 5);
@@ -169,7 +180,7 @@ mod tests {
         // event_pb2.Event(wall_time=1.5, step=300, summary=summary_pb2.Summary(value=[
         //     summary_pb2.Summary.Value(tag="a", simple_value=0.5),
         //     summary_pb2.Summary.Value(tag="b", simple_value=0.25)])).SerializeToString(), of tensorboard 2.21.0
-        let event = scalars_event(1.5, 300, &[("a", Some(0.5)), ("none", None), ("b", Some(0.25))]);
+        let event = scalars_event(1.5, 300, &[("a".into(), 0.5), ("b".into(), 0.25)]);
         assert_eq!(event, EVENT);
     }
 

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{Init, Linear, Module, VarBuilder, VarMap};
+use fer_nn::engine::Mix;
 use fer_nn::{Mode, Network};
 use fer_rand::{Purpose, Stream, next_double};
 use fer_train::{
-    Algorithm, Batch, BatchLog, Batches, BoxError, Callback, Checkpoint, Control, CsvLogger, EarlyStopping,
-    EarlyStoppingConfig, Ended, Epoch, Error, Generation, LossConfig, ModelCheckpoint, MonitorMode,
-    OptimizerConfig, Outcome, Progress, ReduceLrOnPlateau, ReduceLrOnPlateauConfig, TensorBatches,
-    TensorBoard, TrainConfig, Trainer, weights,
+    Algorithm, AverageConfig, Batch, BatchLog, Batches, BoxError, Callback, Checkpoint, Control, CsvLogger,
+    EarlyStopping, EarlyStoppingConfig, Ended, Epoch, Error, Generation, LossConfig, ModelCheckpoint,
+    MonitorMode, OptimizerConfig, Outcome, Progress, ReduceLrOnPlateau, ReduceLrOnPlateauConfig,
+    ScheduleConfig, ScheduleKind, TensorBatches, TensorBoard, TrainConfig, Trainer, cross_entropy, weights,
 };
 
 const CLASSES: u32 = 3;
@@ -158,7 +159,7 @@ fn a_network_learns_and_logs_what_it_does() {
 #[test]
 fn interrupted_trainings_resume_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();
-    for generation in [Generation::Notebook, Generation::Keras3] {
+    for generation in [Generation::Keras2, Generation::Keras3] {
         let straight_trainer = Trainer::new(config(14)).unwrap();
         let (straight, expected) =
             fit(&straight_trainer, &mut [&mut stopping(5, generation), &mut plateau()]);
@@ -233,7 +234,7 @@ fn the_best_weights_come_back_from_before_a_resumption() {
 fn another_training_is_refused_with_what_differs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
-    let mut first = stopping(5, Generation::Notebook);
+    let mut first = stopping(5, Generation::Keras2);
     fit(&Trainer::new(config(2)).unwrap().checkpoint(&path), &mut [&mut first]).1.unwrap();
     let differences = |config: TrainConfig, callbacks: &mut [&mut dyn Callback]| {
         let trainer = Trainer::new(config).unwrap().checkpoint(&path).resume(true);
@@ -242,7 +243,7 @@ fn another_training_is_refused_with_what_differs() {
             error => panic!("{error}"),
         }
     };
-    let mut same = stopping(5, Generation::Notebook);
+    let mut same = stopping(5, Generation::Keras2);
     let other = TrainConfig {
         seed: 7,
         optimizer: OptimizerConfig { learning_rate: 0.5, ..config(2).optimizer },
@@ -252,7 +253,7 @@ fn another_training_is_refused_with_what_differs() {
         differences(other, &mut [&mut same]),
         ["optimizer.learning_rate was 0.02, now 0.5", "seed was 42, now 7"]
     );
-    let mut patient = stopping(9, Generation::Notebook);
+    let mut patient = stopping(9, Generation::Keras2);
     assert_eq!(differences(config(2), &mut [&mut patient]), ["EarlyStopping.patience was 5, now 9"]);
     assert_eq!(differences(config(2), &mut []), [r#"callbacks was "EarlyStopping", now """#]);
 
@@ -380,17 +381,357 @@ fn class_weights_count_in_training_and_not_in_validation() {
 }
 
 #[test]
-fn a_metric_that_is_not_logged_is_a_warning_that_names_those_there_are() {
-    let mut stopping =
-        EarlyStopping::new(EarlyStoppingConfig { monitor: "val_acc".into(), ..Default::default() });
+fn a_metric_that_is_not_logged_ends_the_training_after_the_first_epoch() {
+    let config_of = |monitor: &str| EarlyStoppingConfig { monitor: monitor.into(), ..Default::default() };
+    let mut stopping = EarlyStopping::new(config_of("val_acc"));
     let mut said = Vec::new();
     let mut progress = Progress::lines(&mut said);
-    fit(&Trainer::new(config(2)).unwrap(), &mut [&mut stopping, &mut progress]).1.unwrap();
+    let (_, outcome) = fit(&Trainer::new(config(2)).unwrap(), &mut [&mut progress, &mut stopping]);
+    assert_eq!(
+        outcome.unwrap_err().to_string(),
+        "EarlyStopping: it watches `val_acc`, but there is only loss, accuracy, val_loss, val_accuracy, \
+         learning_rate, seconds"
+    );
     let said = String::from_utf8(said).unwrap();
-    let warning = "WARNING: EarlyStopping watches `val_acc`, but there is only loss, accuracy, val_loss, \
-                   val_accuracy, learning_rate, seconds.\n";
-    assert_eq!(said.matches(warning).count(), 1, "{said}");
-    assert_eq!(said.matches("13/13 [==============================] - 0s").count(), 2, "{said}");
+    assert_eq!(said.matches("13/13 [==============================] - 0s").count(), 1, "{said}");
+
+    let f1 = || Trainer::new(config(2)).unwrap().metric("f1", fer_metrics::macro_f1);
+    let error = fit(&f1(), &mut [&mut EarlyStopping::new(config_of("val_f1"))]).1.unwrap_err().to_string();
+    let expected = "EarlyStopping: mode is auto: it must be min or max for `val_f1`, a metric of your own";
+    assert_eq!(error, expected);
+    let mut reduce = ReduceLrOnPlateau::new(ReduceLrOnPlateauConfig {
+        monitor: "val_f1".into(),
+        mode: MonitorMode::Max,
+        ..Default::default()
+    })
+    .unwrap();
+    fit(&f1(), &mut [&mut reduce]).1.unwrap();
+}
+
+#[test]
+fn metrics_of_ones_own_are_over_all_rows_of_an_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("history.csv");
+    let accuracy = |logits: ndarray::ArrayView2<f32>, targets: ndarray::ArrayView2<f32>| {
+        let first_largest = |row: ndarray::ArrayView1<f32>| {
+            (0..row.len()).reduce(|best, class| if row[class] > row[best] { class } else { best })
+        };
+        let pairs = logits.outer_iter().zip(targets.outer_iter());
+        let hits = pairs.filter(|(row, target)| first_largest(*row) == first_largest(*target)).count();
+        hits as f64 / logits.nrows() as f64
+    };
+    let trainer = Trainer::new(config(3)).unwrap();
+    let trainer = trainer.metric("hits", accuracy).metric("rows", |logits, _| logits.nrows() as f64);
+    let (_, outcome) = fit(&trainer, &mut [&mut CsvLogger::new(&table)]);
+    for log in &outcome.unwrap().history.epochs {
+        assert_eq!((log.get("hits"), log.get("val_hits")), (Some(log.accuracy), log.val_accuracy));
+        assert_eq!((log.get("rows"), log.get("val_rows")), (Some(97.0), Some(40.0)));
+    }
+    let table = std::fs::read_to_string(&table).unwrap();
+    assert!(
+        table.starts_with(
+            "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds,hits,rows,val_hits,"
+        )
+    );
+
+    for name in ["", "a b", "a,b", "epoch", "loss", "val_f1", "hits"] {
+        let error = fit(&trainer.clone().metric(name, |_, _| 0.0), &mut []).1.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("metric is {name:?}: it must be a new name")), "{error}");
+    }
+}
+
+#[test]
+fn a_loss_of_ones_own_is_minimised_and_validated() {
+    let own = |logits: &Tensor, targets: &Tensor| {
+        (candle_nn::ops::log_softmax(logits, 1)? * targets)?.sum(1)?.mean_all()?.neg()
+    };
+    let (_, expected) = fit(&Trainer::new(config(2)).unwrap(), &mut []);
+    let (_, outcome) = fit(&Trainer::new(config(2)).unwrap().loss(own), &mut []);
+    for (a, b) in outcome.unwrap().history.epochs.iter().zip(&expected.unwrap().history.epochs) {
+        assert!((a.loss - b.loss).abs() < 1e-5, "{a:?} {b:?}");
+        assert!((a.val_loss.unwrap() - b.val_loss.unwrap()).abs() < 1e-5, "{a:?} {b:?}");
+    }
+    let loss = LossConfig { label_smoothing: 0.1, ..Default::default() };
+    let trainer = Trainer::new(TrainConfig { loss, ..config(2) }).unwrap().loss(own);
+    let error = fit(&trainer, &mut []).1.unwrap_err().to_string();
+    assert!(error.starts_with("loss is LossConfig { label_smoothing: 0.1"), "{error}");
+    // What it does wrong is told with its place.
+    let trainer = Trainer::new(config(2)).unwrap().loss(|logits, _| logits.sum(1));
+    let error = fit(&trainer, &mut []).1.unwrap_err().to_string();
+    assert!(error.starts_with("training, epoch 1, batch 1: "), "{error}");
+}
+
+/// Halves the learning rate after the second epoch.
+struct Halve;
+
+impl Callback for Halve {
+    fn name(&self) -> &str {
+        "Halve"
+    }
+
+    fn on_epoch_end(&mut self, control: &mut Control) -> Result<(), BoxError> {
+        assert_eq!(control.learning_rate, if control.history.epochs.len() <= 2 { 0.02 } else { 0.01 });
+        if control.history.epochs.len() == 2 {
+            control.learning_rate /= 2.0;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_schedule_multiplies_the_learning_rate_that_callbacks_set() {
+    let rates = |trainer: Trainer| -> Vec<f64> {
+        fit(&trainer, &mut [&mut Halve]).1.unwrap().history.values("learning_rate")
+    };
+    let near = |found: Vec<f64>, expected: [f64; 4]| {
+        let near = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-7);
+        assert!(near, "{found:?} {expected:?}");
+    };
+    let with = |schedule| Trainer::new(TrainConfig { schedule, ..config(4) }).unwrap();
+    let step = ScheduleConfig { kind: ScheduleKind::Step, step_epochs: 3, ..Default::default() };
+    near(rates(with(step)), [0.02, 0.02, 0.01, 0.001]);
+    // 13 steps an epoch: the last ones are 12, 25, 38 and 51.
+    let own = |step: u64, total: u64| {
+        assert_eq!(total, 52);
+        if step < 26 { 1.0 } else { step as f64 / 100.0 }
+    };
+    near(rates(with(ScheduleConfig::default()).schedule(own)), [0.02, 0.02, 0.0038, 0.0051]);
+    let warm = ScheduleConfig { warmup_epochs: 2.0, ..Default::default() };
+    near(rates(with(warm).schedule(|_, _| 1.0)), [0.02 * 12.0 / 26.0, 0.02 * 25.0 / 26.0, 0.01, 0.01]);
+
+    let bad = Trainer::new(config(2)).unwrap().schedule(|step, _| if step == 3 { f64::NAN } else { 1.0 });
+    let error = fit(&bad, &mut []).1.unwrap_err().to_string();
+    assert_eq!(error, "schedule is NaN: it must be a finite number, at least 0, in every step");
+}
+
+/// Writes down the variables that it sees.
+struct SeesTheAverage(std::path::PathBuf);
+
+impl Callback for SeesTheAverage {
+    fn name(&self) -> &str {
+        "SeesTheAverage"
+    }
+
+    fn on_epoch_end(&mut self, control: &mut Control) -> Result<(), BoxError> {
+        weights::save(control.weights, &self.0)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn the_average_is_what_is_validated_shown_and_left_while_the_training_goes_on_with_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let averaged = TrainConfig { average: Some(AverageConfig::default()), ..config(3) };
+    let mut shown = SeesTheAverage(folder.path().join("shown"));
+    let trainer = Trainer::new(averaged).unwrap().checkpoint(&path);
+    let (left, outcome) = fit(&trainer, &mut [&mut shown]);
+    let (raw, plain) = fit(&Trainer::new(config(3)).unwrap(), &mut []);
+    let (averaged, plain) = (outcome.unwrap(), plain.unwrap());
+    assert_eq!(averaged.history.values("loss"), plain.history.values("loss"));
+    assert_ne!(averaged.history.values("val_loss"), plain.history.values("val_loss"));
+
+    let checkpoint = Checkpoint::load(&path).unwrap();
+    let values = |weights: &weights::Weights| -> Vec<Vec<f32>> {
+        weights.values().map(|tensor| tensor.flatten_all().unwrap().to_vec1().unwrap()).collect()
+    };
+    assert_eq!(values(checkpoint.weights()), values(&weights::snapshot(&raw).unwrap()));
+    let average = values(checkpoint.average().unwrap());
+    assert_eq!(average, values(&weights::snapshot(&left).unwrap()));
+    let shown = candle_core::safetensors::load(&shown.0, &Device::Cpu).unwrap();
+    assert_eq!(average, values(&shown.into_iter().collect()));
+    // The moving mean that no gradient reaches is averaged too.
+    assert_ne!(values(checkpoint.weights())[2], average[2]);
+
+    let restored = VarMap::new();
+    let network = Small::new(&restored);
+    weights::restore(&restored, checkpoint.average().unwrap()).unwrap();
+    let mut loss = 0.0;
+    for batch in faces(40, 11).epoch(0) {
+        let Batch { images, targets } = batch.unwrap();
+        let logits = network.forward(&images, Mode::Eval).unwrap();
+        let mean = cross_entropy(&logits, &targets, &LossConfig::default()).unwrap();
+        loss += f64::from(mean.to_scalar::<f32>().unwrap()) * 8.0 / 40.0;
+    }
+    let logged = averaged.history.epochs[2].val_loss.unwrap();
+    assert!((logged - loss).abs() < 1e-6, "{logged} {loss}");
+}
+
+#[test]
+fn early_stopping_brings_back_an_average() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let trainer = Trainer::new(TrainConfig { average: Some(AverageConfig::default()), ..config(9) }).unwrap();
+    for generation in [Generation::Keras2, Generation::Keras3] {
+        let stopping = || {
+            EarlyStopping::new(EarlyStoppingConfig {
+                monitor: "accuracy".into(),
+                min_delta: 1.0,
+                patience: 2,
+                generation,
+                ..Default::default()
+            })
+        };
+        let mut best = ModelCheckpoint::best(folder.path().join("best"), "learning_rate", MonitorMode::Max);
+        let (left, outcome) = fit(&trainer.clone().checkpoint(&path), &mut [&mut stopping(), &mut best]);
+        assert_eq!(outcome.unwrap().ended, Ended::Stopped);
+        let best = candle_core::safetensors::load(folder.path().join("best"), &Device::Cpu).unwrap();
+        let is_best = |weights: &VarMap| {
+            weights::snapshot(weights).unwrap().iter().all(|(name, tensor)| {
+                let difference = (tensor - &best[name]).unwrap().abs().unwrap().sum_all().unwrap();
+                difference.to_scalar::<f32>().unwrap() == 0.0
+            })
+        };
+        assert!(is_best(&left));
+        // What is stopped stays stopped, with the same weights.
+        let mut unused =
+            ModelCheckpoint::best(folder.path().join("other"), "learning_rate", MonitorMode::Max);
+        let again = trainer.clone().checkpoint(&path).resume(true);
+        let (resumed, outcome) = fit(&again, &mut [&mut stopping(), &mut unused]);
+        assert_eq!(outcome.unwrap().ended, Ended::Stopped);
+        assert!(is_best(&resumed));
+    }
+}
+
+/// Mixes each batch with a permutation of itself, by numbers of the epoch and the batch.
+struct Mixed(TensorBatches);
+
+impl Batches for Mixed {
+    fn samples(&self) -> usize {
+        self.0.samples()
+    }
+
+    fn steps(&self) -> usize {
+        self.0.steps()
+    }
+
+    fn epoch(&self, epoch: u32) -> Epoch<'_> {
+        Box::new(self.0.epoch(epoch).zip(0..).map(move |(batch, item)| {
+            let batch = batch?;
+            let mut rng = Stream { seed: 3, purpose: Purpose::named("mixup"), epoch, item }.rng();
+            let partners = rng.permutation(batch.images.dim(0)?).into_iter().map(|i| i as u32).collect();
+            let share = next_double(&mut rng) as f32;
+            Ok(batch.mixed(&Mix { share, partners }, CLASSES as usize)?)
+        }))
+    }
+}
+
+/// Sets a flag in a batch of a validation.
+struct InterruptValidation(u32, Arc<AtomicBool>);
+
+impl Callback for InterruptValidation {
+    fn name(&self) -> &str {
+        "InterruptValidation"
+    }
+
+    fn on_validation_batch_end(&mut self, batch: &BatchLog) {
+        assert_eq!((batch.steps, batch.samples), (5, u64::from(batch.step) * 8));
+        if batch.epoch == 2 && batch.step == self.0 {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_whole_recipe_resumes_to_the_bit() {
+    let recipe = || {
+        let optimizer = OptimizerConfig {
+            algorithm: Algorithm::Sgd,
+            learning_rate: 0.3,
+            nesterov: true,
+            weight_decay: 1e-2,
+            clip_norm: Some(0.5),
+            ..Default::default()
+        };
+        let schedule =
+            ScheduleConfig { kind: ScheduleKind::Cosine, warmup_epochs: 1.5, ..Default::default() };
+        let average = Some(AverageConfig { decay: 0.98 });
+        Trainer::new(TrainConfig { epochs: 6, optimizer, schedule, average, ..Default::default() })
+            .unwrap()
+            .metric("f1", fer_metrics::macro_f1)
+    };
+    let train = Mixed(train_data().drop_last(true));
+    let valid = faces(40, 11);
+    let run = |trainer: &Trainer, callbacks: &mut [&mut dyn Callback]| {
+        let weights = VarMap::new();
+        let network = Small::new(&weights);
+        let outcome = trainer.fit(&network, &weights, &train, Some(&valid), callbacks).unwrap();
+        (weights, outcome)
+    };
+    let logged = |outcome: &Outcome| -> Vec<(String, u64)> {
+        let names = ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "f1", "val_f1"];
+        let bits =
+            |name: &str| outcome.history.values(name).into_iter().map(f64::to_bits).collect::<Vec<_>>();
+        names.iter().flat_map(|name| bits(name).into_iter().map(|bits| (name.to_string(), bits))).collect()
+    };
+    let (straight, expected) = run(&recipe(), &mut [&mut plateau()]);
+    assert_eq!(logged(&expected).len(), 7 * 6);
+    assert!(
+        expected.history.epochs[5].loss < 0.8 * expected.history.epochs[0].loss,
+        "{:?}",
+        expected.history
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let begun = |resume: bool| {
+        let flag = Arc::new(AtomicBool::new(false));
+        (recipe().checkpoint(&path).resume(resume).interrupt(flag.clone()), flag)
+    };
+    // In the warm-up, in a validation, in its last batch, in the middle of later epochs of 12 batches.
+    let (trainer, flag) = begun(false);
+    let (_, outcome) = run(&trainer, &mut [&mut plateau(), &mut InterruptAfter { batches: 5, flag }]);
+    assert_eq!(outcome.ended, Ended::Interrupted { epoch: 1, steps: 5 });
+    for step in [2, 5] {
+        let (trainer, flag) = begun(true);
+        let (_, outcome) = run(&trainer, &mut [&mut plateau(), &mut InterruptValidation(step, flag)]);
+        assert_eq!(outcome.ended, Ended::Interrupted { epoch: 2, steps: 12 });
+    }
+    for batches in [1, 20] {
+        let (trainer, flag) = begun(true);
+        let (left, outcome) = run(&trainer, &mut [&mut plateau(), &mut InterruptAfter { batches, flag }]);
+        assert!(matches!(outcome.ended, Ended::Interrupted { .. }));
+        let average = Checkpoint::load(&path).unwrap().average().unwrap().clone();
+        let of_checkpoint = VarMap::new();
+        Small::new(&of_checkpoint);
+        weights::restore(&of_checkpoint, &average).unwrap();
+        assert_eq!(bits(&left), bits(&of_checkpoint), "an interrupted training leaves the average too");
+    }
+    let (resumed, outcome) = run(&begun(true).0, &mut [&mut plateau()]);
+    assert_eq!(logged(&outcome), logged(&expected));
+    assert_eq!(bits(&resumed), bits(&straight));
+}
+
+#[test]
+fn what_decides_every_step_cannot_change_with_a_resumption() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let schedule = ScheduleConfig { kind: ScheduleKind::Cosine, ..Default::default() };
+    let trainer =
+        |epochs| Trainer::new(TrainConfig { schedule, ..config(epochs) }).unwrap().checkpoint(&path);
+    fit(&trainer(2), &mut []).1.unwrap();
+    let error = fit(&trainer(3).resume(true), &mut []).1.unwrap_err().to_string();
+    assert!(error.ends_with("belongs to another training: epochs was 2, now 3"), "{error}");
+    let error = fit(&trainer(2).resume(true).metric("f1", |_, _| 0.0), &mut []).1.unwrap_err().to_string();
+    assert!(error.ends_with("own_metrics was [], now [\"f1\"]"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_of_an_earlier_version_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    // The metadata is all that is looked at first.
+    let json = r#"{"format": 1, "config": {"epochs": 2}, "history": []}"#.to_owned();
+    let none: Vec<(String, Tensor)> = Vec::new();
+    let metadata = Some([("training".to_owned(), json)].into());
+    std::fs::write(&path, safetensors::serialize(none, metadata).unwrap()).unwrap();
+    let trainer = Trainer::new(config(2)).unwrap().checkpoint(&path).resume(true);
+    let error = fit(&trainer, &mut []).1.unwrap_err().to_string();
+    assert!(
+        error.contains("checkpoint.safetensors: it is a checkpoint of an earlier version (format 1)"),
+        "{error}"
+    );
+    assert!(error.ends_with("the run must be begun anew"), "{error}");
 }
 
 /// Fails at the end of an epoch.

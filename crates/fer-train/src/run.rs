@@ -1,0 +1,293 @@
+//! The loop over epochs and ranges of steps: one for every engine.
+
+use std::time::Instant;
+
+use fer_metrics::{EpochLog, History};
+use fer_nn::engine::StepResult;
+
+use crate::batches::Batches;
+use crate::callback::{BatchLog, Callback, Control, Ended};
+use crate::checkpoint::{Checkpoint, Data, Position};
+use crate::own::Rows;
+use crate::state::State;
+use crate::{BoxError, Error, Trainer};
+
+/// What an epoch consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Training,
+    Validation,
+}
+
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Validation => "validation",
+        }
+    }
+}
+
+/// What does the steps: the host, batch by batch, or a device, in ranges.
+pub(crate) trait Runner {
+    /// Begins a phase of epoch `epoch`, from 0, at batch `step`, with the present values of `state`.
+    fn begin(&mut self, phase: Phase, state: &mut State, epoch: u32, step: u32) -> Result<(), Error>;
+
+    /// Does the next range of steps; without a result the phase is over. Where metrics need them, what was computed and
+    /// what was wanted is added to `rows`.
+    fn next(&mut self, phase: Phase, state: &mut State, rows: &mut Rows) -> Result<Vec<StepResult>, Error>;
+
+    /// Brings all that it changed to `state`.
+    fn store(&mut self, state: &mut State) -> Result<(), Error>;
+}
+
+/// A training under way.
+pub(crate) struct Run<'a, 'c> {
+    pub trainer: &'a Trainer,
+    pub train: &'a dyn Batches,
+    pub validation: Option<&'a dyn Batches>,
+    pub callbacks: &'a mut [&'c mut dyn Callback],
+    pub state: State<'a>,
+    pub runner: Box<dyn Runner + 'a>,
+    pub history: History,
+    /// Of the epoch that is trained.
+    pub position: Position,
+    pub rows: Rows,
+    pub stopped: bool,
+}
+
+impl Run<'_, '_> {
+    /// Begins anew, or where the checkpoint is.
+    pub fn begin(&mut self) -> Result<(), Error> {
+        let resumed = match (&self.trainer.checkpoint, self.trainer.resume) {
+            (Some(path), true) => {
+                let checkpoint = Checkpoint::load(path)?;
+                let differences = checkpoint.differences(&self.checkpoint()?);
+                if !differences.is_empty() {
+                    return Err(Error::Mismatch { path: path.clone(), differences });
+                }
+                self.state.restore(&checkpoint)?;
+                self.history = checkpoint.history;
+                self.position = checkpoint.position;
+                self.rows = checkpoint.rows;
+                self.stopped = checkpoint.stopped;
+                tracing::info!(path = %path.display(), epoch = self.position.epoch + 1, "resumed");
+                Some(checkpoint.callbacks)
+            }
+            (None, true) => {
+                return crate::config::require(false, "resume", true, "false without a checkpoint");
+            }
+            (_, false) => None,
+        };
+        self.call(|callback, control| callback.on_train_begin(control))?;
+        match resumed {
+            None => self.save(),
+            Some(states) => {
+                let mut states = states.into_iter();
+                self.call(|callback, _| match callback.save()? {
+                    Some(_) => states.next().map_or(Ok(()), |(_, state)| callback.restore(state)),
+                    None => Ok(()),
+                })
+            }
+        }
+    }
+
+    /// Trains to the end. Then the variables hold the average, where there is one.
+    pub fn finish(&mut self) -> Result<Ended, Error> {
+        let ended = self.train()?;
+        self.state.show_average()?;
+        self.call(|callback, control| callback.on_train_end(control, ended))?;
+        Ok(ended)
+    }
+
+    fn train(&mut self) -> Result<Ended, Error> {
+        loop {
+            if self.stopped {
+                return Ok(Ended::Stopped);
+            }
+            if self.position.epoch >= self.trainer.config.epochs {
+                return Ok(Ended::Completed);
+            }
+            if self.trainer.is_interrupted() {
+                return Ok(self.ended_here());
+            }
+            let (started, before) = (Instant::now(), self.position.seconds);
+            let validation = self.epoch()?;
+            self.runner.store(&mut self.state)?;
+            let Some(validation) = validation else {
+                self.state.hide_average()?;
+                self.save()?;
+                return Ok(self.ended_here());
+            };
+            self.end_epoch(validation, before + started.elapsed().as_secs_f64())?;
+        }
+    }
+
+    fn ended_here(&self) -> Ended {
+        Ended::Interrupted { epoch: self.position.epoch + 1, steps: self.position.step }
+    }
+
+    /// What is left of an epoch, and its validation, whose result it gives; `None` when it was interrupted.
+    fn epoch(&mut self) -> Result<Option<(Position, Rows)>, Error> {
+        let (mut position, mut rows) = (self.position, std::mem::take(&mut self.rows));
+        let is_whole = self.phase(Phase::Training, &mut position, &mut rows)?;
+        (self.position, self.rows) = (position, rows);
+        let mut validation =
+            (Position { epoch: self.position.epoch, ..Position::default() }, Rows::default());
+        let is_whole = is_whole
+            && (self.validation.is_none()
+                || self.phase(Phase::Validation, &mut validation.0, &mut validation.1)?);
+        Ok(is_whole.then_some(validation))
+    }
+
+    /// Does a phase from `position` on, range by range. False when it was interrupted.
+    fn phase(&mut self, phase: Phase, position: &mut Position, rows: &mut Rows) -> Result<bool, Error> {
+        let (started, before) = (Instant::now(), position.seconds);
+        let steps = match (phase, self.validation) {
+            (Phase::Validation, Some(validation)) => validation.steps(),
+            _ => self.train.steps(),
+        };
+        self.runner.begin(phase, &mut self.state, position.epoch, position.step)?;
+        loop {
+            let results = self.runner.next(phase, &mut self.state, rows)?;
+            if results.is_empty() {
+                break;
+            }
+            for result in &results {
+                position.add(result);
+                if phase == Phase::Training && !result.loss.is_finite() {
+                    return Err(Error::NonFiniteLoss {
+                        loss: result.loss / result.samples as f64,
+                        epoch: position.epoch + 1,
+                        batch: position.step,
+                        learning_rate: self.state.optimizer.rate(),
+                    });
+                }
+            }
+            position.seconds = before + started.elapsed().as_secs_f64();
+            let log = self.log(position, steps);
+            for callback in &mut *self.callbacks {
+                match phase {
+                    Phase::Training => callback.on_batch_end(&log),
+                    Phase::Validation => callback.on_validation_batch_end(&log),
+                }
+            }
+            if self.trainer.is_interrupted() {
+                return Ok(false);
+            }
+        }
+        match position.samples {
+            0 => Err(Error::NoData { phase: phase.name(), epoch: position.epoch + 1 }),
+            _ => Ok(true),
+        }
+    }
+
+    fn log(&self, position: &Position, steps: usize) -> BatchLog {
+        let Position { epoch, step, samples, seconds, .. } = *position;
+        BatchLog {
+            epoch: epoch + 1,
+            epochs: self.trainer.config.epochs,
+            step,
+            steps,
+            samples,
+            loss: position.mean_loss(),
+            accuracy: position.accuracy(),
+            learning_rate: self.state.optimizer.rate(),
+            seconds,
+        }
+    }
+
+    fn end_epoch(&mut self, (validation, rows): (Position, Rows), seconds: f64) -> Result<(), Error> {
+        let (position, own) = (self.position, &self.trainer.own);
+        let mut metrics = own.measure(&self.rows, "");
+        metrics.extend(own.measure(&rows, "val_"));
+        let log = EpochLog {
+            epoch: position.epoch as usize + 1,
+            loss: position.mean_loss(),
+            accuracy: position.accuracy(),
+            val_loss: self.validation.map(|_| validation.mean_loss()),
+            val_accuracy: self.validation.map(|_| validation.accuracy()),
+            learning_rate: f64::from(self.state.optimizer.rate()),
+            seconds,
+            metrics,
+        };
+        tracing::debug!(?log, "epoch");
+        self.history.epochs.push(log);
+        self.position = Position { epoch: position.epoch + 1, ..Position::default() };
+        self.rows = Rows::default();
+        self.state.show_average()?;
+        self.call(|callback, control| callback.on_epoch_end(control))?;
+        // What a callback that stops the training put into the variables is its result.
+        if !self.stopped {
+            self.state.hide_average()?;
+        }
+        self.save()
+    }
+
+    /// Calls each callback, does what it wants, and passes on what it says.
+    fn call(
+        &mut self,
+        mut hook: impl FnMut(&mut dyn Callback, &mut Control) -> Result<(), BoxError>,
+    ) -> Result<(), Error> {
+        for index in 0..self.callbacks.len() {
+            let learning_rate = self.state.optimizer.learning_rate();
+            let epochs = self.trainer.config.epochs;
+            let mut control = Control::new(&self.history, self.state.weights, epochs, learning_rate);
+            control.stop = self.stopped;
+            let callback = &mut *self.callbacks[index];
+            hook(callback, &mut control)
+                .map_err(|source| Error::Callback { callback: callback.name().to_owned(), source })?;
+            self.state.optimizer.set_learning_rate(control.learning_rate);
+            self.stopped = control.stop;
+            for message in control.messages {
+                self.say(&message);
+            }
+        }
+        Ok(())
+    }
+
+    /// A line for the user.
+    pub fn say(&mut self, message: &str) {
+        tracing::info!("{message}");
+        self.callbacks.iter_mut().for_each(|callback| callback.on_message(message));
+    }
+
+    /// The state of this moment. It shares the memory of the network.
+    fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        let mut callbacks = Vec::new();
+        for callback in &*self.callbacks {
+            let name = callback.name().to_owned();
+            match callback.save() {
+                Ok(Some(state)) => callbacks.push((name, state)),
+                Ok(None) => {}
+                Err(source) => return Err(Error::Callback { callback: name, source }),
+            }
+        }
+        let data = Data {
+            training_samples: self.train.samples(),
+            training_steps: self.train.steps(),
+            validation_samples: self.validation.map(Batches::samples),
+        };
+        let (weights, average) = self.state.views();
+        Ok(Checkpoint {
+            config: self.trainer.config.clone(),
+            own: self.trainer.own.names(),
+            data,
+            position: self.position,
+            rows: self.rows.clone(),
+            stopped: self.stopped,
+            history: self.history.clone(),
+            weights,
+            average,
+            optimizer: self.state.optimizer.state(self.state.weights)?,
+            callbacks,
+        })
+    }
+
+    fn save(&self) -> Result<(), Error> {
+        match &self.trainer.checkpoint {
+            Some(path) => self.checkpoint()?.save(path),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,559 @@
+//! A training by a device's engine is, to whoever asks for it, the one that goes batch by batch. The device here is a
+//! plain one: it does what it is told with the network's own passes, and takes its time.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use candle_core::{DType, Device, Tensor, TensorId, Var};
+use candle_nn::{Init, Linear, Module, VarBuilder, VarMap};
+use fer_nn::engine::{Engine, EpochPlan, Rule, Samples, Setup, Slots, StepResult, Treatment, Update};
+use fer_nn::{Mode, Network};
+use fer_train::{
+    Algorithm, AverageConfig, Batch, BatchLog, Batches, BoxError, Callback, Checkpoint, Control, Ended,
+    Epoch, Error, LossConfig, OptimizerConfig, Outcome, ScheduleConfig, ScheduleKind, Stored, TrainConfig,
+    Trainer, count_correct, cross_entropy, weights,
+};
+
+const SAMPLES: usize = 27;
+const BATCH: usize = 4;
+
+/// One dense layer, and the number of the training passes as a moving statistic.
+#[derive(Clone)]
+struct Line {
+    layer: Linear,
+    passes: Var,
+    /// Whether it has an engine, and how long that takes for a step.
+    engine: Option<Duration>,
+}
+
+impl Line {
+    fn new(weights: &VarMap, engine: Option<Duration>) -> Self {
+        let vb = VarBuilder::from_varmap(weights, DType::F32, &Device::Cpu);
+        let layer = candle_nn::linear(4, 3, vb.pp("line")).unwrap();
+        // The initial weights of every test are the same.
+        for var in weights.all_vars() {
+            let values: Vec<f32> = (0..var.elem_count()).map(|k| (k * 7 % 5) as f32 / 5.0 - 0.4).collect();
+            var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
+        }
+        weights.get(1, "passes", Init::Const(0.0), DType::F32, &Device::Cpu).unwrap();
+        let passes = weights.data().lock().unwrap()["passes"].clone();
+        Self { layer, passes, engine }
+    }
+
+    fn variables(&self) -> [Var; 3] {
+        let [weight, bias] = [self.layer.weight(), self.layer.bias().unwrap()];
+        [Var::from_tensor(weight).unwrap(), Var::from_tensor(bias).unwrap(), self.passes.clone()]
+    }
+}
+
+impl Network for Line {
+    fn forward(&self, images: &Tensor, mode: Mode) -> candle_core::Result<Tensor> {
+        if let Mode::Train(_) = mode {
+            self.passes.set(&(self.passes.as_tensor() + 1.0)?)?;
+        }
+        self.layer.forward(&images.flatten_from(1)?)
+    }
+
+    fn engine(&self, setup: &Setup) -> candle_core::Result<Option<Box<dyn Engine>>> {
+        let Some(step) = self.engine else { return Ok(None) };
+        let loss = LossConfig {
+            label_smoothing: setup.label_smoothing,
+            class_weights: setup.class_weights.map(<[f64]>::to_vec),
+            ..Default::default()
+        };
+        // A device has a memory of its own.
+        let weights = VarMap::new();
+        let device = Line::new(&weights, None);
+        Ok(Some(Box::new(Plain {
+            host: self.variables(),
+            network: device,
+            kept: BTreeMap::new(),
+            averages: Vec::new(),
+            averaged: setup.averages,
+            decays_all: setup.decays_all,
+            rule: setup.rule,
+            train: setup.train.clone(),
+            valid: setup.valid.cloned(),
+            loss,
+            plan: EpochPlan::default(),
+            step,
+        })))
+    }
+}
+
+struct Plain {
+    /// The variables of the network, and a network of the device's own.
+    host: [Var; 3],
+    network: Line,
+    /// By the place of the variable.
+    kept: BTreeMap<usize, [Tensor; 2]>,
+    averages: Vec<Tensor>,
+    averaged: bool,
+    decays_all: bool,
+    rule: Rule,
+    train: Samples,
+    valid: Option<Samples>,
+    loss: LossConfig,
+    plan: EpochPlan,
+    step: Duration,
+}
+
+fn batch(samples: &Samples, rows: &[u32]) -> candle_core::Result<Batch> {
+    let pixels = rows.iter().flat_map(|&row| &samples.pixels[row as usize * 4..][..4]);
+    let pixels: Vec<f32> = pixels.map(|&pixel| f32::from(pixel) / 255.0).collect();
+    let targets = rows.iter().flat_map(|&row| &samples.targets[row as usize * 3..][..3]).copied();
+    Ok(Batch {
+        images: Tensor::from_vec(pixels, (rows.len(), 1, 2, 2), &Device::Cpu)?,
+        targets: Tensor::from_vec(targets.collect(), (rows.len(), 3), &Device::Cpu)?,
+    })
+}
+
+impl Plain {
+    fn measure(
+        &self,
+        batch: &Batch,
+        loss: &LossConfig,
+        mode: Mode,
+    ) -> candle_core::Result<(Tensor, StepResult)> {
+        std::thread::sleep(self.step);
+        let logits = self.network.forward(&batch.images, mode)?;
+        let samples = logits.dim(0)?;
+        let mean = cross_entropy(&logits, &batch.targets, loss).map_err(candle_core::Error::wrap)?;
+        let correct = count_correct(&logits, &batch.targets).map_err(candle_core::Error::wrap)? as u32;
+        let loss = f64::from(mean.to_scalar::<f32>()?) * samples as f64;
+        Ok((mean, StepResult { samples, loss, correct }))
+    }
+
+    fn place(&self, variable: TensorId) -> usize {
+        self.host.iter().position(|var| var.id() == variable).unwrap()
+    }
+}
+
+impl Engine for Plain {
+    fn begin(&mut self, _: u32, plan: &EpochPlan) -> candle_core::Result<()> {
+        self.plan = plan.clone();
+        self.network.variables().iter().zip(&self.host).try_for_each(|(own, host)| own.set(host))
+    }
+
+    fn train(&mut self, steps: Range<usize>, updates: &[Update]) -> candle_core::Result<Vec<StepResult>> {
+        assert_eq!(steps.len(), updates.len());
+        let mut results = Vec::new();
+        for (step, u) in steps.zip(updates) {
+            let first = step * self.train.batch_size;
+            let rows = &self.plan.order[first..][..self.train.batch_size.min(self.train.len() - first)];
+            let batch = batch(&self.train, rows)?;
+            let (mean, result) = self.measure(&batch, &self.loss, Mode::Train(Default::default()))?;
+            results.push(result);
+            let gradients = mean.backward()?;
+            let variables = self.network.variables();
+            let float = |x: f32| f64::from(x);
+            let squares = |var: &Var| {
+                gradients.get(var).map_or(0.0, |g| {
+                    f64::from(g.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap())
+                })
+            };
+            let norm = variables.iter().map(squares).sum::<f64>().sqrt();
+            let scale = if u.clip > 0.0 { (float(u.clip) / (norm + 1e-6)).min(1.0) } else { 1.0 };
+            for (place, var) in variables.iter().enumerate() {
+                let Some(g) = gradients.get(var) else { continue };
+                let (decay, shrink) =
+                    if self.decays_all || var.rank() > 1 { (u.decay, u.shrink) } else { (0.0, 0.0) };
+                let g = ((g * scale)? + (var.as_tensor() * float(decay))?)?;
+                let zeros = || [var.zeros_like().unwrap(), var.zeros_like().unwrap()];
+                let [m, v] = self.kept.entry(place).or_insert_with(zeros);
+                let above = |m: &Tensor| (m * float(u.of_mean))? + (&g * float(u.of_gradient))?;
+                let way = match self.rule {
+                    Rule::Adaptive => {
+                        *m = (&*m + ((&g - &*m)? * float(u.new_in_mean))?)?;
+                        *v = (&*v + ((g.sqr()? - &*v)? * float(u.new_in_square))?)?;
+                        (above(m)? / ((&*v * float(u.of_square))?.sqrt()? + float(u.epsilon))?)?
+                    }
+                    Rule::Momentum => {
+                        *m = ((&*m * float(u.momentum))? + &g)?;
+                        above(m)?
+                    }
+                };
+                var.set(&((var.as_tensor() * (1.0 - float(shrink)))? - way)?)?;
+            }
+            if self.averaged {
+                for (average, var) in self.averages.iter_mut().zip(&variables) {
+                    *average = (&*average + ((var.as_tensor() - &*average)? * float(u.new_in_average))?)?;
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    fn validate(&mut self, steps: Range<usize>) -> candle_core::Result<Vec<StepResult>> {
+        let Some(valid) = &self.valid else { return Ok(Vec::new()) };
+        let variables = self.network.variables();
+        let raw = variables.clone().map(|var| var.copy().unwrap());
+        if self.averaged {
+            variables.iter().zip(&self.averages).try_for_each(|(var, average)| var.set(average))?;
+        }
+        let rows: Vec<u32> = (0..valid.len() as u32).collect();
+        let loss = LossConfig { class_weights: None, ..self.loss.clone() };
+        let chunks = rows.chunks(valid.batch_size).skip(steps.start).take(steps.len());
+        let results =
+            chunks.map(|rows| Ok(self.measure(&batch(valid, rows)?, &loss, Mode::Eval)?.1)).collect();
+        variables.iter().zip(&raw).try_for_each(|(var, raw)| var.set(raw))?;
+        results
+    }
+
+    fn store(&mut self) -> candle_core::Result<()> {
+        self.network.variables().iter().zip(&self.host).try_for_each(|(own, host)| host.set(own))
+    }
+
+    fn slots(&self) -> candle_core::Result<Vec<Slots>> {
+        let slots = |(place, var): (usize, &Var)| {
+            let kept = self.kept.get(&place);
+            Slots {
+                variable: var.id(),
+                m: kept.map(|[m, _]| m.clone()),
+                v: kept.filter(|_| self.rule == Rule::Adaptive).map(|[_, v]| v.clone()),
+                average: self.averages.get(place).cloned(),
+            }
+        };
+        Ok(self.host.iter().enumerate().map(slots).collect())
+    }
+
+    fn set_slots(&mut self, slots: &[Slots]) -> candle_core::Result<()> {
+        self.averages.resize(if self.averaged { 3 } else { 0 }, self.host[0].as_detached_tensor());
+        for Slots { variable, m, v, average } in slots {
+            let place = self.place(*variable);
+            if let Some(m) = m {
+                self.kept.insert(place, [m.clone(), v.clone().unwrap_or(m.zeros_like()?)]);
+            }
+            if let Some(average) = average {
+                self.averages[place] = average.copy()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Images whose class is their brightest pixel of the first three, in an order that turns with the epoch.
+struct Faces(Samples);
+
+impl Faces {
+    fn new(samples: usize) -> Self {
+        let pixels: Vec<u8> = (0..samples * 4).map(|i| (i * i * 37 % 251) as u8).collect();
+        let brightest = |image: &[u8]| (0..3).max_by_key(|&class| image[class as usize]).unwrap();
+        let labels: Vec<u32> = pixels.chunks(4).map(brightest).collect();
+        let mut targets = Samples::one_hot(&labels, 3);
+        // Every fifth is not that clear.
+        targets.chunks_mut(3).step_by(5).for_each(|row| row.copy_from_slice(&[0.25, 0.25, 0.5]));
+        Self(Samples {
+            pixels,
+            targets,
+            classes: 3,
+            height: 2,
+            width: 2,
+            batch_size: BATCH,
+            drop_last: false,
+        })
+    }
+
+    fn order(&self, epoch: u32) -> Vec<u32> {
+        let samples = self.samples() as u32;
+        (0..samples).map(|i| (i + epoch * 5) % samples).collect()
+    }
+}
+
+impl Batches for Faces {
+    fn samples(&self) -> usize {
+        self.0.len()
+    }
+
+    fn steps(&self) -> usize {
+        self.0.steps()
+    }
+
+    fn epoch(&self, epoch: u32) -> Epoch<'_> {
+        let order = self.order(epoch);
+        Box::new((0..self.steps()).map(move |step| {
+            let rows = order.chunks(BATCH).nth(step).unwrap();
+            Ok::<_, BoxError>(batch(&self.0, rows)?)
+        }))
+    }
+
+    fn stored(&self) -> Option<Stored> {
+        Some(Stored { samples: self.0.clone(), treatment: Treatment::default() })
+    }
+
+    fn plan(&self, epoch: u32) -> EpochPlan {
+        EpochPlan { order: self.order(epoch), ..Default::default() }
+    }
+}
+
+/// What is said of a training, without the seconds.
+#[derive(Default)]
+struct Logs {
+    training: Vec<BatchLog>,
+    validation: Vec<BatchLog>,
+    seconds: Vec<f64>,
+    messages: Vec<String>,
+}
+
+impl Callback for Logs {
+    fn name(&self) -> &str {
+        "Logs"
+    }
+
+    fn on_batch_end(&mut self, log: &BatchLog) {
+        self.training.push(BatchLog { seconds: 0.0, ..*log });
+        self.seconds.push(log.seconds);
+    }
+
+    fn on_validation_batch_end(&mut self, log: &BatchLog) {
+        self.validation.push(BatchLog { seconds: 0.0, ..*log });
+    }
+
+    fn on_message(&mut self, message: &str) {
+        self.messages.push(message.into());
+    }
+}
+
+/// Everything at once that an engine can do.
+fn config(epochs: u32, algorithm: Algorithm) -> TrainConfig {
+    let optimizer = OptimizerConfig {
+        algorithm,
+        learning_rate: 0.05,
+        nesterov: true,
+        weight_decay: 0.01,
+        clip_norm: Some(0.3),
+        ..Default::default()
+    };
+    let loss =
+        LossConfig { label_smoothing: 0.1, class_weights: Some(vec![1.0, 0.5, 2.0]), ..Default::default() };
+    let schedule = ScheduleConfig { kind: ScheduleKind::Cosine, warmup_epochs: 0.5, ..Default::default() };
+    let average = Some(AverageConfig { decay: 0.9 });
+    TrainConfig { epochs, optimizer, loss, schedule, average, ..Default::default() }
+}
+
+fn values(weights: &VarMap) -> Vec<f32> {
+    let snapshot = weights::snapshot(weights).unwrap();
+    snapshot.values().flat_map(|tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect()
+}
+
+fn without_seconds(mut outcome: Outcome) -> Outcome {
+    outcome.history.epochs.iter_mut().for_each(|log| log.seconds = 0.0);
+    outcome
+}
+
+fn near(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5)
+}
+
+const NO_TIME: Option<Duration> = Some(Duration::ZERO);
+
+fn run(config: TrainConfig, engine: Option<Duration>) -> (Outcome, Logs, Vec<f32>) {
+    let weights = VarMap::new();
+    let network = Line::new(&weights, engine);
+    let (train, valid) = (Faces::new(SAMPLES), Faces::new(10));
+    let mut logs = Logs::default();
+    let trainer = Trainer::new(config).unwrap();
+    let outcome = trainer.fit(&network, &weights, &train, Some(&valid), &mut [&mut logs]).unwrap();
+    (outcome, logs, values(&weights))
+}
+
+#[test]
+fn history_logs_and_weights_are_those_of_a_training_batch_by_batch() {
+    for algorithm in [Algorithm::Adam, Algorithm::Nadam, Algorithm::AdamW, Algorithm::Sgd] {
+        for average in [None, Some(AverageConfig { decay: 0.9 })] {
+            let config = TrainConfig { average, ..config(3, algorithm) };
+            let (device, plain) = (run(config.clone(), NO_TIME), run(config, None));
+            assert_eq!(device.0.ended, plain.0.ended);
+            for (a, b) in device.0.history.epochs.iter().zip(&plain.0.history.epochs) {
+                assert!((a.loss - b.loss).abs() < 1e-5 && a.accuracy == b.accuracy, "{a:?} {b:?}");
+                assert!((a.val_loss.unwrap() - b.val_loss.unwrap()).abs() < 1e-5, "{a:?} {b:?}");
+                assert_eq!((a.val_accuracy, a.learning_rate), (b.val_accuracy, b.learning_rate));
+            }
+            assert!(near(&device.2, &plain.2), "{:?} {:?}", device.2, plain.2);
+            // The device speaks seldom; when it does, of the same.
+            for (a, b) in
+                [(&device.1.training, &plain.1.training), (&device.1.validation, &plain.1.validation)]
+            {
+                assert!(a.len() < b.len());
+                for log in a {
+                    let same = b.iter().find(|b| (b.epoch, b.step) == (log.epoch, log.step)).unwrap();
+                    assert_eq!((log.steps, log.samples), (same.steps, same.samples));
+                    assert!(
+                        (log.loss - same.loss).abs() < 1e-5 && log.accuracy == same.accuracy,
+                        "{log:?} {same:?}"
+                    );
+                    assert_eq!(log.learning_rate, same.learning_rate);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ranges_take_about_half_a_second_and_tell_the_true_time() {
+    let config = TrainConfig { average: None, ..config(3, Algorithm::Sgd) };
+    let (_, logs, _) = run(config, Some(Duration::from_millis(110)));
+    // Seven steps an epoch: one to begin with, then four fit into half a second.
+    let steps: Vec<(u32, u32)> = logs.training.iter().map(|log| (log.epoch, log.step)).collect();
+    assert_eq!(steps, [(1, 1), (1, 5), (1, 7), (2, 4), (2, 7), (3, 4), (3, 7)]);
+    for (log, seconds) in logs.training.iter().zip(&logs.seconds) {
+        let expected = f64::from(log.step) * 0.11;
+        assert!((expected..expected + 0.5).contains(seconds), "{log:?}: {seconds}");
+    }
+    let steps: Vec<(u32, u32)> = logs.validation.iter().map(|log| (log.epoch, log.step)).collect();
+    assert_eq!(steps, [(1, 1), (1, 3), (2, 3), (3, 3)]);
+}
+
+/// Asks for an end of the training at a batch, of the training or of the validation.
+struct InterruptAt {
+    epoch: u32,
+    step: u32,
+    in_validation: bool,
+    flag: Arc<AtomicBool>,
+}
+
+impl InterruptAt {
+    fn look(&self, log: &BatchLog, in_validation: bool) {
+        if in_validation == self.in_validation && log.epoch == self.epoch && log.step >= self.step {
+            self.flag.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Callback for InterruptAt {
+    fn name(&self) -> &str {
+        "InterruptAt"
+    }
+
+    fn on_batch_end(&mut self, log: &BatchLog) {
+        self.look(log, false);
+    }
+
+    fn on_validation_batch_end(&mut self, log: &BatchLog) {
+        self.look(log, true);
+    }
+}
+
+#[test]
+fn an_interrupted_training_goes_on_in_the_middle_of_an_epoch_on_either_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let (train, valid) = (Faces::new(SAMPLES), Faces::new(10));
+    let fit = |trainer: Trainer, engine: Option<Duration>, interrupt: Option<(u32, u32, bool)>| {
+        let weights = VarMap::new();
+        let network = Line::new(&weights, engine);
+        let flag = Arc::new(AtomicBool::new(false));
+        let (epoch, step, in_validation) = interrupt.unwrap_or((99, 0, false));
+        let mut callback = InterruptAt { epoch, step, in_validation, flag: flag.clone() };
+        let outcome =
+            trainer.interrupt(flag).fit(&network, &weights, &train, Some(&valid), &mut [&mut callback]);
+        (without_seconds(outcome.unwrap()), values(&weights))
+    };
+    // Two steps a range.
+    let slow = Some(Duration::from_millis(180));
+    for (index, algorithm) in [Algorithm::Nadam, Algorithm::Sgd].into_iter().enumerate() {
+        let trainer = || Trainer::new(config(3, algorithm)).unwrap();
+        let straight = fit(trainer(), NO_TIME, None);
+        let path = folder.path().join(index.to_string());
+        // The device stops in the middle of an epoch, goes on there, stops in a validation, and goes on.
+        let stopped = fit(trainer().checkpoint(&path), slow, Some((1, 3, false)));
+        assert_eq!(stopped.0.ended, Ended::Interrupted { epoch: 1, steps: 3 });
+        let average: Vec<f32> = Checkpoint::load(&path)
+            .unwrap()
+            .average()
+            .unwrap()
+            .values()
+            .flat_map(|tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            .collect();
+        assert_eq!(stopped.1, average, "what is left is the average");
+        let stopped = fit(trainer().checkpoint(&path).resume(true), slow, Some((2, 1, true)));
+        assert_eq!(stopped.0.ended, Ended::Interrupted { epoch: 2, steps: 7 });
+        let resumed = fit(trainer().checkpoint(&path).resume(true), NO_TIME, None);
+        assert_eq!(resumed, straight);
+
+        // So does the host with what the device left, and the device with what the host left.
+        for (first, second) in [(slow, None), (None, NO_TIME)] {
+            fit(trainer().checkpoint(&path), first, Some((1, 3, false)));
+            let resumed = fit(trainer().checkpoint(&path).resume(true), second, None);
+            assert!(near(&resumed.1, &straight.1), "{:?} {:?}", resumed.1, straight.1);
+            assert_eq!(resumed.0.history.epochs.len(), 3);
+        }
+    }
+}
+
+/// Stops after the second epoch and leaves weights of its own.
+struct StopWith(f32);
+
+impl Callback for StopWith {
+    fn name(&self) -> &str {
+        "StopWith"
+    }
+
+    fn on_epoch_end(&mut self, control: &mut Control) -> Result<(), BoxError> {
+        control.stop = control.history.epochs.len() == 2;
+        for var in control.weights.all_vars() {
+            var.set(&Tensor::full(self.0, var.shape(), &Device::Cpu)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_callback_that_stops_leaves_in_the_variables_stays() {
+    let weights = VarMap::new();
+    let network = Line::new(&weights, NO_TIME);
+    let trainer = Trainer::new(config(3, Algorithm::Sgd)).unwrap();
+    let outcome =
+        trainer.fit(&network, &weights, &Faces::new(SAMPLES), None, &mut [&mut StopWith(0.5)]).unwrap();
+    assert_eq!(outcome.ended, Ended::Stopped);
+    assert_eq!(values(&weights), vec![0.5; 16]);
+    // The epoch before, where it did not stop, went on with the weights.
+    let weights = VarMap::new();
+    let network = Line::new(&weights, NO_TIME);
+    let plain = trainer.fit(&network, &weights, &Faces::new(SAMPLES), None, &mut []).unwrap();
+    assert_eq!(outcome.history.values("loss"), plain.history.values("loss")[..2]);
+}
+
+#[test]
+fn what_a_device_cannot_record_runs_batch_by_batch_and_is_said() {
+    let said = |trainer: Trainer, engine: Option<Duration>| {
+        let weights = VarMap::new();
+        let network = Line::new(&weights, engine);
+        let mut logs = Logs::default();
+        trainer.fit(&network, &weights, &Faces::new(SAMPLES), None, &mut [&mut logs]).unwrap();
+        assert_eq!(logs.training.len(), 7);
+        logs.messages
+    };
+    let trainer = |focal_gamma| {
+        let loss = LossConfig { focal_gamma, ..Default::default() };
+        Trainer::new(TrainConfig { loss, ..config(1, Algorithm::Sgd) }).unwrap()
+    };
+    let message = |what: &str| {
+        vec![format!(
+            "The device does not record the training because of {what}: it runs batch by batch, which is slower."
+        )]
+    };
+    assert_eq!(said(trainer(Some(2.0)), NO_TIME), message("the focal loss"));
+    let own = trainer(None).loss(|logits, targets| (logits - targets)?.sqr()?.mean_all());
+    let own = own.metric("f1", fer_metrics::macro_f1);
+    assert_eq!(said(own.clone(), NO_TIME), message("a loss of your own and metrics of your own (`f1`)"));
+    // Nothing is missed where there is no engine.
+    assert!(said(own, None).is_empty());
+}
+
+#[test]
+fn a_loss_that_is_not_finite_names_its_batch() {
+    let weights = VarMap::new();
+    let network = Line::new(&weights, NO_TIME);
+    let mut config = config(3, Algorithm::Sgd);
+    config.optimizer.learning_rate = 1e38;
+    config.optimizer.clip_norm = None;
+    config.schedule = ScheduleConfig::default();
+    let error = Trainer::new(config)
+        .unwrap()
+        .fit(&network, &weights, &Faces::new(SAMPLES), None, &mut [])
+        .unwrap_err();
+    assert!(matches!(error, Error::NonFiniteLoss { epoch: 1, .. }), "{error}");
+}
