@@ -7,7 +7,7 @@ use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_
 use fer::DeviceLoader;
 use fer::augment::{Augment, AugmentConfig};
 use fer::data::{Dataset, Loader, LoaderConfig};
-use fer::model::{Dcnn, DcnnConfig};
+use fer::model::DcnnConfig;
 use fer::nn::var_builder;
 use fer::train::{Batches, TensorBatches, TrainConfig, Trainer};
 
@@ -25,7 +25,7 @@ fn epoch(c: &mut Criterion) {
     group.sample_size(10).sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(IMAGES as u64));
     for (name, batches) in [("tensors", &tensors as &dyn Batches), ("loader", &loader)] {
         let weights = VarMap::new();
-        let network = Dcnn::new(&DcnnConfig::default(), var_builder(&weights, 42, &Device::Cpu)).unwrap();
+        let network = DcnnConfig::default().network(var_builder(&weights, 42, &Device::Cpu)).unwrap();
         group.bench_function(name, |b| {
             b.iter(|| trainer.fit(&network, &weights, batches, None, &mut []).unwrap());
         });
@@ -37,9 +37,9 @@ fn epoch(c: &mut Criterion) {
 fn ready(loader: &DeviceLoader) -> TensorBatches {
     let batches: Vec<_> = loader.epoch(0).map(Result::unwrap).collect();
     let images: Vec<_> = batches.iter().map(|batch| &batch.images).collect();
-    let labels: Vec<_> = batches.iter().map(|batch| &batch.labels).collect();
+    let labels: Vec<_> = batches.iter().map(|batch| &batch.targets).collect();
     let (images, labels) = (Tensor::cat(&images, 0).unwrap(), Tensor::cat(&labels, 0).unwrap());
-    TensorBatches::new(images, labels, batches[0].labels.elem_count()).unwrap()
+    TensorBatches::new(images, labels, batches[0].targets.elem_count()).unwrap()
 }
 
 criterion_group!(benches, epoch);

@@ -7,7 +7,7 @@ use candle_core::Device;
 use candle_nn::VarMap;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fer::data::Dataset;
-use fer::model::{Classifier, Dcnn, DcnnConfig, ModelConfig};
+use fer::model::{Classifier, DcnnConfig, ModelConfig};
 
 fn inference(c: &mut Criterion) {
     let classifier = untrained();
@@ -27,9 +27,9 @@ fn inference(c: &mut Criterion) {
 /// The notebook's network with its initial weights: as fast as with trained ones.
 fn untrained() -> Classifier {
     let vars = VarMap::new();
-    Dcnn::new(&DcnnConfig::default(), fer::nn::var_builder(&vars, 42, &Device::Cpu)).unwrap();
+    DcnnConfig::default().network(fer::nn::var_builder(&vars, 42, &Device::Cpu)).unwrap();
     let labels = ["happy", "sad", "neutral"].map(String::from).to_vec();
-    let config = ModelConfig::new(DcnnConfig::default(), labels).unwrap();
+    let config = ModelConfig::dcnn(DcnnConfig::default(), labels).unwrap();
     let vars = vars.data().lock().unwrap();
     let tensors: HashMap<_, _> =
         vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().detach())).collect();

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use candle_nn::VarMap;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fer::data::Dataset;
-use fer::model::{Dcnn, DcnnConfig};
+use fer::model::DcnnConfig;
 use fer::nn::{Network, Step, var_builder};
 use fer::train::{LossConfig, Optimizer, OptimizerConfig, cross_entropy};
 
@@ -15,7 +15,7 @@ const BATCH: usize = 32;
 
 fn train_step(c: &mut Criterion) {
     let weights = VarMap::new();
-    let network = Dcnn::new(&DcnnConfig::default(), var_builder(&weights, 42, &Device::Cpu)).unwrap();
+    let network = DcnnConfig::default().network(var_builder(&weights, 42, &Device::Cpu)).unwrap();
     let mut optimizer = Optimizer::new(OptimizerConfig::default()).unwrap();
     let (images, labels) = faces(BATCH);
     let mut step = 0;

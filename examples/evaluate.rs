@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use fer::data::{Dataset, Subsets, Usage, emotion_code};
+use fer::data::{Dataset, FerPlus, FerPlusTargets, Subsets, Usage, emotion_code};
 use fer::metrics::ConfusionMatrix;
-use fer::model::Classifier;
+use fer::model::{Classifier, Views};
 use fer::{Comparison, Evaluation, plot, write_file};
 
 /// How good a model is on data, or how good predictions in a file are.
@@ -28,6 +28,15 @@ struct Args {
     /// Evaluate the rows of this usage.
     #[arg(long, requires = "data", value_parser = ["PublicTest", "PrivateTest"])]
     usage: Option<String>,
+    /// FER+ votes (fer2013new.csv): the labels are their majority in 7 classes, or as --ferplus-targets says.
+    #[arg(long, requires = "data")]
+    ferplus: Option<PathBuf>,
+    /// Measure by FER+ in 8 classes, on the rows with a single winner, after votes of 1 are taken away.
+    #[arg(long, requires = "ferplus", value_parser = ["votes", "majority"])]
+    ferplus_targets: Option<String>,
+    /// Look at each image several times: also mirrored, or also shifted by 3 pixels to four sides and mirrored.
+    #[arg(long, requires = "model", value_parser = ["mirror", "ten"])]
+    views: Option<String>,
     /// A CSV file with the columns label and predicted.
     #[arg(long, conflicts_with = "model")]
     predictions: Option<PathBuf>,
@@ -68,7 +77,13 @@ fn run(args: &Args) -> Result<(), Failure> {
 fn evaluate_model(model: &Path, path: &Path, args: &Args) -> Result<(), Failure> {
     let device = fer::nn::device(&args.device)?;
     let classifier = Classifier::open_on(model, &device)?;
-    let all = Dataset::open(path)?;
+    let views = match args.views.as_deref() {
+        Some("mirror") => Views { mirror: true, shift: 0 },
+        Some(_) => Views::TEN,
+        None => Views::default(),
+    };
+    let classifier = classifier.views(views);
+    let all = with_ferplus(Dataset::open(path)?, args)?;
     let labels = match &args.labels {
         Some(labels) => labels.clone(),
         None => labels_of(&classifier)?,
@@ -76,8 +91,13 @@ fn evaluate_model(model: &Path, path: &Path, args: &Args) -> Result<(), Failure>
     let chosen = all.select(&labels)?;
     println!("{}, md5 {}", all.source().name.as_deref().unwrap_or(&all.source().path), all.source().md5);
     let (data, train) = rows_to_evaluate(&all, &chosen, model, args)?;
+    // A tie has no right answer to be measured by.
+    let data = if data.has_votes() { data.without_ties() } else { data };
     let evaluation = Evaluation::new(&classifier, &data)?;
-    let mut text = String::new();
+    let mut text = match views.count() {
+        1 => String::new(),
+        count => format!("{count} views of each image ({views})\n\n"),
+    };
     for (class, name) in evaluation.names.iter().enumerate() {
         text += &format!("{class} {name}\n");
     }
@@ -97,6 +117,18 @@ fn evaluate_model(model: &Path, path: &Path, args: &Args) -> Result<(), Failure>
         write_file(out.join("predictions.csv"), evaluation.predictions_csv())?;
     }
     Ok(())
+}
+
+/// The data as FER+ labels it.
+fn with_ferplus(data: Dataset, args: &Args) -> Result<Dataset, Failure> {
+    let Some(path) = &args.ferplus else { return Ok(data) };
+    let votes = FerPlus::open(path)?;
+    let targets = args.ferplus_targets.as_deref().map(str::parse::<FerPlusTargets>).transpose()?;
+    Ok(match targets {
+        None => data.with_ferplus(&votes)?.0,
+        Some(FerPlusTargets::Votes) => data.with_ferplus_votes(&votes)?.0,
+        Some(FerPlusTargets::Majority) => data.with_ferplus_majority(&votes)?.0,
+    })
 }
 
 /// The rows to evaluate, and those that were trained on as far as that is known.

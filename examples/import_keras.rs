@@ -36,9 +36,9 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<(), model::Error> {
     let imported = keras::import(&args.h5)?;
     let labels = args.label_names.unwrap_or_else(|| default_labels(imported.dcnn.classes));
-    let config = ModelConfig::new(imported.dcnn, labels)?;
+    let config = ModelConfig::dcnn(imported.dcnn, labels)?;
     model::save(&args.out, &config, &imported.tensors)?;
-    print!("{}", config.dcnn.summary());
+    print!("{}", config.summary()?);
     println!("labels: {}", config.labels.join(", "));
     println!("written to {}", args.out.display());
     Ok(())

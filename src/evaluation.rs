@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use fer_data::Dataset;
 use fer_metrics::{ConfusionMatrix, calibration_error, log_loss, roc_auc, top_k_accuracy};
-use fer_model::Classifier;
+use fer_model::{Classifier, Input};
 use ndarray::Array2;
 
 use crate::Error;
@@ -36,16 +36,16 @@ impl Evaluation {
     /// When the data has no labels or no rows, a class that the model does not know, or images of another size.
     pub fn new(classifier: &Classifier, data: &Dataset) -> Result<Self, Error> {
         let names = classifier.labels().to_vec();
-        let dcnn = &classifier.config().dcnn;
+        let Input { height, width, .. } = classifier.config().input;
         let side = data.side();
-        if (dcnn.height, dcnn.width) != (side, side) {
-            return Err(Error::Side { side, height: dcnn.height, width: dcnn.width });
+        if (height, width) != (side, side) {
+            return Err(Error::Side { side, height, width });
         }
         let Some(labels) = data.labels().filter(|labels| !labels.is_empty()) else {
             return Err(Error::NothingToEvaluate { data: data.source().path.clone() });
         };
         let class_of = |label: &u8| {
-            let class = fer_data::EMOTIONS[usize::from(*label)];
+            let class = data.encoder().name(*label).unwrap_or_default();
             names
                 .iter()
                 .position(|name| name == class)

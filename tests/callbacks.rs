@@ -50,7 +50,8 @@ fn run(callback: &mut dyn Callback, case: &Case) -> Done {
     for (value, epoch) in case.metrics.iter().zip(1..) {
         let value = Some(value.unwrap_or(f64::NAN));
         let learning_rate = f64::from(rate);
-        let log = EpochLog { epoch, val_loss: value, val_accuracy: value, learning_rate, ..Default::default() };
+        let log =
+            EpochLog { epoch, val_loss: value, val_accuracy: value, learning_rate, ..Default::default() };
         history.epochs.push(log);
         epoch_weight.set(&Tensor::new(epoch as f32, &Device::Cpu).unwrap()).unwrap();
         let mut control = Control::new(&history, &weights, 100, rate);

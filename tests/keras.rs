@@ -34,7 +34,7 @@ impl Golden {
             width: self.width,
             dense_units: 8,
             moving_variance: match self.generation {
-                2 => MovingVariance::Notebook,
+                2 => MovingVariance::Keras2,
                 _ => MovingVariance::Biased,
             },
             blocks: self.blocks.iter().map(block).collect(),
@@ -79,7 +79,7 @@ fn every_keras_layout_gives_the_same_probabilities() {
         let imported = keras::import(file(&name)).unwrap();
         assert_eq!(imported.dcnn, golden.dcnn(), "{name}");
         let labels = (0..golden.classes).map(|class| format!("class_{class}")).collect();
-        let config = ModelConfig::new(imported.dcnn, labels).unwrap();
+        let config = ModelConfig::dcnn(imported.dcnn, labels).unwrap();
         let classifier = Classifier::new(config, imported.tensors, &Device::Cpu).unwrap();
         let found = classifier.predict_pixels(&golden.pixels()).unwrap();
         let difference = largest_difference(&found, &golden.probabilities);
@@ -95,7 +95,7 @@ fn an_exported_model_is_imported_unchanged() {
         let path = dir.path().join(name);
         keras::export(&path, &original.dcnn, &original.tensors).unwrap();
         let again = keras::import(&path).unwrap();
-        let expected = DcnnConfig { moving_variance: MovingVariance::Notebook, ..original.dcnn };
+        let expected = DcnnConfig { moving_variance: MovingVariance::Keras2, ..original.dcnn };
         assert_eq!(again.dcnn, expected);
         assert_eq!(values(&again.tensors), values(&original.tensors));
     }

@@ -189,7 +189,7 @@ fn max_pooling_sends_the_gradient_where_keras_does() {
 fn batch_norm_trains_as_both_generations_of_keras() {
     for case in golden().batch_norm {
         let moving_variance = match case.generation.as_str() {
-            "notebook" => MovingVariance::Notebook,
+            "notebook" => MovingVariance::Keras2,
             _ => MovingVariance::Biased,
         };
         let channels = case.shape[0];

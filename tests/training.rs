@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{Device, Tensor};
 use candle_nn::VarMap;
-use fer_model::{Dcnn, DcnnConfig};
+use fer_model::DcnnConfig;
 use fer_nn::{Mode, MovingVariance, Network, Step, var_builder};
 use fer_train::{Algorithm, Generation, LossConfig, Optimizer, OptimizerConfig, cross_entropy, weights};
 use serde::Deserialize;
@@ -74,12 +74,12 @@ fn follows_keras(golden: &Golden, case: &Case) {
     let initial = under(&format!("initial/{}/", case.network));
 
     let moving_variance = match case.generation {
-        Generation::Keras2 => MovingVariance::Notebook,
+        Generation::Keras2 => MovingVariance::Keras2,
         Generation::Keras3 => MovingVariance::Biased,
     };
     let config = DcnnConfig { moving_variance, ..golden.networks[&case.network].clone() };
     let vars = VarMap::new();
-    let net = Dcnn::new(&config, var_builder(&vars, 0, &Device::Cpu)).unwrap();
+    let net = config.network(var_builder(&vars, 0, &Device::Cpu)).unwrap();
     weights::restore(&vars, &initial).unwrap();
     let settings =
         OptimizerConfig { algorithm: case.algorithm, generation: case.generation, ..Default::default() };

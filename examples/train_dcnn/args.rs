@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-/// Trains the DCNN: from a file of faces to a model, its report and its figures.
+/// Trains the DCNN, or the network of a recipe: from a file of faces to a model, its report and its figures.
 ///
 /// Without --data it trains a narrow network on faces that the project draws itself.
 #[derive(Debug, Parser)]
@@ -22,10 +22,13 @@ pub struct Args {
     /// What to do with identical images [default: keep].
     #[arg(long, value_parser = ["keep", "drop", "drop-leaked"])]
     pub duplicates: Option<String>,
-    /// Relabel by the majority of FER+ votes (fer2013new.csv).
+    /// FER+ votes (fer2013new.csv): relabel by their majority in 7 classes, or as --ferplus-targets says.
     #[arg(long)]
     pub ferplus: Option<PathBuf>,
-    /// Settings that the flags do not reach, in TOML; flags come before it.
+    /// What to make of FER+ votes in 8 classes: their shares, or the majority's label.
+    #[arg(long, value_parser = ["votes", "majority"])]
+    pub ferplus_targets: Option<String>,
+    /// Settings that the flags do not reach, in TOML (recipes/ has some); flags come before it.
     #[arg(long)]
     pub config: Option<PathBuf>,
     /// Epochs to train for, unless early stopping comes first [default: 100].
@@ -35,7 +38,7 @@ pub struct Args {
     #[arg(long)]
     pub batch_size: Option<usize>,
     /// [default: adam]
-    #[arg(long, value_parser = ["adam", "nadam"])]
+    #[arg(long, value_parser = ["adam", "nadam", "adamw", "sgd"])]
     pub optimizer: Option<String>,
     /// [default: 0.001]
     #[arg(long)]

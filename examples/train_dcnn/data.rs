@@ -1,6 +1,7 @@
 //! Reading, choosing and splitting the faces, and saying what there is, as the notebook does.
 
-use fer::data::{Dataset, FerPlus, FerPlusCounts, Subsets};
+use fer::data::{Dataset, FerPlus, FerPlusTargets, Subsets};
+use serde_json::Value;
 
 use crate::Failure;
 use crate::settings::Settings;
@@ -10,7 +11,10 @@ pub struct Faces {
     /// The chosen labels, in the order of the file.
     pub chosen: Dataset,
     pub subsets: Subsets,
-    pub ferplus: Option<FerPlusCounts>,
+    /// What became of the rows by FER+.
+    pub ferplus: Option<Value>,
+    /// Images of one grey value that were left out.
+    pub constant: usize,
 }
 
 pub fn read(settings: &Settings) -> Result<Faces, Failure> {
@@ -27,8 +31,50 @@ pub fn read(settings: &Settings) -> Result<Faces, Failure> {
     }
     println!("image side: {}\n", all.side());
     let (all, ferplus) = match &settings.ferplus {
-        Some(path) => {
-            let (relabelled, counts) = all.with_ferplus(&FerPlus::open(path)?)?;
+        Some(path) => with_ferplus(&all, &FerPlus::open(path)?, settings.ferplus_targets)?,
+        None => (all, None),
+    };
+    let (all, constant) = match settings.drop_constant {
+        true => all.without_constant(),
+        false => (all, 0),
+    };
+    if settings.drop_constant {
+        println!("{constant} images of one grey value left out\n");
+    }
+    let chosen = all.select(&settings.labels)?;
+    let (encoder, side) = (chosen.encoder(), chosen.side());
+    println!("{:?} -> {:?}", (chosen.len(), 3), (chosen.len(), side, side, 1));
+    let classes: Vec<String> =
+        encoder.labels().iter().enumerate().map(|(class, label)| format!("{label}: {class}")).collect();
+    println!("{{{}}}", classes.join(", "));
+    let mut subsets = chosen.split(settings.split)?;
+    if chosen.has_votes() {
+        // A tie has no right answer to be measured by.
+        subsets.valid = subsets.valid.without_ties();
+        subsets.test = subsets.test.map(|test| test.without_ties());
+    }
+    let test = subsets.test.as_ref().map_or(String::new(), |test| format!(", test {}", test.len()));
+    println!("train {}, valid {}{test}", subsets.train.len(), subsets.valid.len());
+    let leakage = subsets.leakage();
+    print!("{} validation images also occur in training", leakage.valid_in_train);
+    match &subsets.test {
+        Some(_) => println!(", {} test images in training or validation", leakage.test_in_train_or_valid),
+        None => println!(),
+    }
+    Ok(Faces { chosen, subsets, ferplus, constant })
+}
+
+/// The rows that FER+ leaves, with their labels or targets, and what became of all.
+fn with_ferplus(
+    all: &Dataset,
+    votes: &FerPlus,
+    targets: Option<FerPlusTargets>,
+) -> Result<(Dataset, Option<Value>), Failure> {
+    let (kept, counts) = match targets {
+        Some(FerPlusTargets::Votes) => all.with_ferplus_votes(votes)?,
+        Some(FerPlusTargets::Majority) => all.with_ferplus_majority(votes)?,
+        None => {
+            let (kept, counts) = all.with_ferplus(votes)?;
             println!(
                 "FER+: {} labels confirmed, {} changed; dropped: {} ties, {} not a face, {} unknown, {} contempt\n",
                 counts.confirmed,
@@ -38,24 +84,9 @@ pub fn read(settings: &Settings) -> Result<Faces, Failure> {
                 counts.unknown,
                 counts.contempt,
             );
-            (relabelled, Some(counts))
+            return Ok((kept, Some(serde_json::to_value(counts)?)));
         }
-        None => (all, None),
     };
-    let chosen = all.select(&settings.labels)?;
-    let (encoder, side) = (chosen.encoder(), chosen.side());
-    println!("{:?} -> {:?}", (chosen.len(), 3), (chosen.len(), side, side, 1));
-    let classes: Vec<String> =
-        encoder.labels().iter().enumerate().map(|(class, label)| format!("{label}: {class}")).collect();
-    println!("{{{}}}", classes.join(", "));
-    let subsets = chosen.split(settings.split)?;
-    let test = subsets.test.as_ref().map_or(String::new(), |test| format!(", test {}", test.len()));
-    println!("train {}, valid {}{test}", subsets.train.len(), subsets.valid.len());
-    let leakage = subsets.leakage();
-    print!("{} validation images also occur in training", leakage.valid_in_train);
-    match &subsets.test {
-        Some(_) => println!(", {} test images in training or validation", leakage.test_in_train_or_valid),
-        None => println!(),
-    }
-    Ok(Faces { chosen, subsets, ferplus })
+    println!("FER+: {counts}\n");
+    Ok((kept, Some(serde_json::to_value(counts)?)))
 }

@@ -1,4 +1,4 @@
-//! The notebook from end to end: reads the faces, trains the DCNN, reports and draws.
+//! The notebook from end to end, or another recipe: reads the faces, trains the network, reports and draws.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to a person")]
 
 mod args;
@@ -17,7 +17,7 @@ use clap::Parser;
 use fer::DeviceLoader;
 use fer::augment::Augment;
 use fer::data::{Loader, LoaderConfig};
-use fer::model::{Dcnn, DcnnConfig, ModelConfig};
+use fer::model::{Input, ModelConfig};
 use fer::train::{
     Callback, CsvLogger, EarlyStopping, Ended, ModelCheckpoint, MonitorMode, Progress, ReduceLrOnPlateau,
     TensorBoard, Trainer,
@@ -74,7 +74,8 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         source,
         split: faces.subsets.leakage(),
-        ferplus: faces.ferplus,
+        ferplus: faces.ferplus.clone(),
+        constant: faces.constant,
         device: fer::nn::device_name(&device),
         threads: rayon::current_num_threads(),
         result: None,
@@ -87,15 +88,17 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     faces.subsets.write_csv(folder.join("split.csv"))?;
 
     let settings = &record.settings;
-    let side = faces.chosen.side();
-    let dcnn = DcnnConfig { height: side, width: side, ..settings.model.clone() };
+    let names = faces.chosen.encoder().names().into_iter().map(String::from).collect();
+    let mut model = ModelConfig::new(settings.model.clone(), Input::grey(faces.chosen.side()), names)?;
+    model.preprocessing = settings.preprocessing;
     let weights = VarMap::new();
     let seed = settings.train.seed;
-    let network = Dcnn::new(&dcnn, fer::nn::var_builder(&weights, seed, &device))?.compute(settings.compute);
-    println!("\n{}", dcnn.summary());
+    let network = model.network(fer::nn::var_builder(&weights, seed, &device))?.compute(settings.compute);
+    println!("\n{}", model.summary()?);
 
-    let loader = LoaderConfig { batch_size: settings.batch_size, seed, ..Default::default() };
-    let unshuffled = LoaderConfig { shuffle: false, ..loader };
+    let (batch_size, drop_last) = (settings.batch_size, settings.drop_last);
+    let loader = LoaderConfig { batch_size, drop_last, seed, ..Default::default() };
+    let unshuffled = LoaderConfig { shuffle: false, drop_last: false, ..loader };
     let train = Loader::new(faces.subsets.train.clone(), loader)?;
     let valid = Loader::new(faces.subsets.valid.clone(), unshuffled)?;
     println!(
@@ -105,8 +108,12 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         faces.subsets.valid.len(),
     );
     let augment = Augment::new(settings.augment.clone())?;
-    let train = DeviceLoader::new(train, device.clone()).augmented(augment);
-    let valid = DeviceLoader::new(valid, device);
+    let (mean, deviation) = (settings.preprocessing.mean, settings.preprocessing.deviation);
+    let mut train = DeviceLoader::new(train, device.clone()).augmented(augment).standardized(mean, deviation);
+    if let Some(mixup) = settings.mixup {
+        train = train.mixed(mixup);
+    }
+    let valid = DeviceLoader::new(valid, device).standardized(mean, deviation);
 
     // The notebook's two, in its order; the others watch.
     let mut early_stopping = EarlyStopping::new(settings.early_stopping.clone());
@@ -132,9 +139,8 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(130));
     }
 
-    let names = faces.chosen.encoder().names().into_iter().map(String::from).collect();
-    fer::model::save(folder.path(), &ModelConfig::new(dcnn, names)?, &weights)?;
-    record.result = Some(report::write(&folder, &faces, &outcome.history)?);
+    fer::model::save(folder.path(), &model, &weights)?;
+    record.result = Some(report::write(&folder, &faces, &outcome.history, settings.views)?);
     folder.write_record(&record)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use fer::data::Dataset;
 use fer::metrics::History;
-use fer::model::Classifier;
+use fer::model::{Classifier, Views};
 use fer::plot::{self, Prediction};
 use fer::rand::RandomState;
 use fer::{Comparison, Evaluation, write_file};
@@ -12,7 +12,12 @@ use crate::data::Faces;
 use crate::run_folder::{RunFolder, RunResult};
 
 /// Asks the saved model about the validation images, and once about the test images where there are any.
-pub fn write(folder: &RunFolder, faces: &Faces, history: &History) -> Result<RunResult, Failure> {
+pub fn write(
+    folder: &RunFolder,
+    faces: &Faces,
+    history: &History,
+    views: Views,
+) -> Result<RunResult, Failure> {
     let classifier = Classifier::open(folder.path())?;
     let (train, valid) = (&faces.subsets.train, &faces.subsets.valid);
     let comparison = Comparison::new(Evaluation::new(&classifier, valid)?, valid, train);
@@ -21,8 +26,13 @@ pub fn write(folder: &RunFolder, faces: &Faces, history: &History) -> Result<Run
 
     let report = matrix.report().to_string();
     println!("\ntotal wrong validation predictions: {}\n\n\n{report}", matrix.wrong());
-    println!("{comparison}");
-    write_file(folder.join("classification_report.txt"), format!("{report}\n{comparison}"))?;
+    let valid_by_views = by_views(&classifier, valid, views)?;
+    let mut text = comparison.to_string();
+    if let Some((_, line)) = &valid_by_views {
+        text += line;
+    }
+    println!("{text}");
+    write_file(folder.join("classification_report.txt"), format!("{report}\n{text}"))?;
     write_file(folder.join("predictions.csv"), evaluation.predictions_csv())?;
     plot::epoch_history(history)?.save(folder.join("epoch_history_dcnn"))?;
     plot::performance_dist(history)?.save(folder.join("performance_dist"))?;
@@ -40,11 +50,17 @@ pub fn write(folder: &RunFolder, faces: &Faces, history: &History) -> Result<Run
         wrong_validation_predictions: matrix.wrong(),
         test_accuracy: None,
         leak_free_test_accuracy: None,
+        valid_accuracy_by_views: valid_by_views.map(|(accuracy, _)| accuracy),
+        test_accuracy_by_views: None,
     };
     if let Some(test) = &faces.subsets.test {
         let comparison = Comparison::new(Evaluation::new(&classifier, test)?, test, train);
         let matrix = comparison.all.matrix()?;
-        let text = format!("{}\n{comparison}", matrix.report());
+        let mut text = format!("{}\n{comparison}", matrix.report());
+        if let Some((accuracy, line)) = by_views(&classifier, test, views)? {
+            text += &line;
+            result.test_accuracy_by_views = Some(accuracy);
+        }
         println!("test\n\n{text}");
         write_file(folder.join("test_report.txt"), text)?;
         result.test_accuracy = Some(matrix.accuracy());
@@ -52,6 +68,16 @@ pub fn write(folder: &RunFolder, faces: &Faces, history: &History) -> Result<Run
     }
     println!("{}", folder.path().display());
     Ok(result)
+}
+
+/// The accuracy by several views of each image, and a line that says so; none for one view.
+fn by_views(classifier: &Classifier, data: &Dataset, views: Views) -> Result<Option<(f64, String)>, Failure> {
+    if views.count() == 1 {
+        return Ok(None);
+    }
+    let accuracy = Evaluation::new(&classifier.clone().views(views), data)?.matrix()?.accuracy();
+    let line = format!("{} views of each image ({views}): accuracy {accuracy:.4}\n", views.count());
+    Ok(Some((accuracy, line)))
 }
 
 /// The notebook's last figure: `np.random.seed(2)`, then nine validation images of each of the last two classes.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fer::data::{FerPlusCounts, Leakage, Source};
+use fer::data::{Leakage, Source};
 use fer::write_file;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,11 @@ pub struct Record {
     pub source: Source,
     /// The rows of each side of the split, and the evaluation rows that also occur in training.
     pub split: Leakage,
-    pub ferplus: Option<FerPlusCounts>,
+    /// What became of the rows by FER+.
+    pub ferplus: Option<serde_json::Value>,
+    /// Images of one grey value that were left out.
+    #[serde(default)]
+    pub constant: usize,
     pub device: String,
     pub threads: usize,
     /// What came of it; `None` while the run is unfinished.
@@ -63,6 +67,11 @@ pub struct RunResult {
     pub wrong_validation_predictions: u64,
     pub test_accuracy: Option<f64>,
     pub leak_free_test_accuracy: Option<f64>,
+    /// By the views of the settings, where they are more than one.
+    #[serde(default)]
+    pub valid_accuracy_by_views: Option<f64>,
+    #[serde(default)]
+    pub test_accuracy_by_views: Option<f64>,
 }
 
 impl RunFolder {

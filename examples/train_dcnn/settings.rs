@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use fer::augment::AugmentConfig;
-use fer::data::{Duplicates, Split};
-use fer::model::{BlockConfig, DcnnConfig};
+use fer::augment::{AugmentConfig, Mixup};
+use fer::data::{Duplicates, FerPlusTargets, Split};
+use fer::model::{Architecture, BlockConfig, DcnnConfig, Preprocessing, Views};
 use fer::nn::Compute;
 use fer::train::{EarlyStoppingConfig, ReduceLrOnPlateauConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
@@ -22,14 +22,31 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// Drawn faces, when there is no data.
     pub drawn_faces: usize,
-    /// The votes to relabel by.
+    /// The votes of FER+.
     pub ferplus: Option<PathBuf>,
+    /// What is made of the votes, in 8 classes; `None` relabels by their majority in 7.
+    #[serde(default)]
+    pub ferplus_targets: Option<FerPlusTargets>,
     pub labels: Vec<u8>,
+    /// Leaves out images of one grey value.
+    #[serde(default)]
+    pub drop_constant: bool,
     pub split: Split,
     pub batch_size: usize,
+    /// Leaves out the last batch of an epoch when it is not full.
+    #[serde(default)]
+    pub drop_last: bool,
     pub augment: AugmentConfig,
+    #[serde(default)]
+    pub mixup: Option<Mixup>,
+    /// What the saved model does to an image, and the training after augmentation.
+    #[serde(default)]
+    pub preprocessing: Preprocessing,
     /// The architecture; classes and image size come from the data.
-    pub model: DcnnConfig,
+    pub model: Architecture,
+    /// How the report looks at an image, beside the one view.
+    #[serde(default)]
+    pub views: Views,
     /// How a CUDA device computes.
     #[serde(default)]
     pub compute: Compute,
@@ -46,11 +63,17 @@ impl Settings {
             data: None,
             drawn_faces: 0,
             ferplus: None,
+            ferplus_targets: None,
             labels: vec![3, 4, 6],
+            drop_constant: false,
             split: Split::default(),
             batch_size: 32,
+            drop_last: false,
             augment: AugmentConfig::default(),
-            model: DcnnConfig::default(),
+            mixup: None,
+            preprocessing: Preprocessing::default(),
+            model: DcnnConfig::default().into(),
+            views: Views::default(),
             compute: Compute::default(),
             train: TrainConfig::default(),
             early_stopping: EarlyStoppingConfig::default(),
@@ -68,7 +91,8 @@ impl Settings {
                 dense_units: 64,
                 dense_dropout: 0.3,
                 ..Default::default()
-            },
+            }
+            .into(),
             augment: AugmentConfig {
                 rotation_range: 7.0,
                 width_shift_range: 0.06,
@@ -127,6 +151,9 @@ impl Settings {
         if args.ferplus.is_some() {
             self.ferplus.clone_from(&args.ferplus);
         }
+        if let Some(targets) = &args.ferplus_targets {
+            self.ferplus_targets = Some(targets.parse()?);
+        }
         if let Some(labels) = &args.labels {
             self.labels.clone_from(labels);
         }
@@ -163,6 +190,14 @@ impl Settings {
             }
         }
         let mut merged = Table::try_from(&self)?;
+        // Another architecture has other settings.
+        if let (Some(Value::Table(model)), Some(Value::Table(base))) =
+            (changes.get("model"), merged.get_mut("model"))
+            && let Some(name) = model.get("architecture")
+            && Some(name) != base.get("architecture")
+        {
+            *base = Table::from_iter([("architecture".to_owned(), name.clone())]);
+        }
         merge(&mut merged, changes);
         Ok(merged.try_into()?)
     }
@@ -170,10 +205,17 @@ impl Settings {
     fn check(&mut self) -> Result<(), Failure> {
         self.labels.sort_unstable();
         self.labels.dedup();
-        self.model.classes = self.labels.len();
-        self.model.validate()?;
         self.train.validate()?;
         self.augment.validate()?;
+        if let Some(mixup) = &self.mixup {
+            mixup.validate()?;
+        }
+        if self.ferplus_targets.is_some() && self.ferplus.is_none() {
+            return Err(
+                "ferplus_targets says what to make of FER+ votes: give them by --ferplus fer2013new.csv"
+                    .into(),
+            );
+        }
         let weights = self.train.loss.class_weights.as_ref().map_or(self.labels.len(), Vec::len);
         if weights != self.labels.len() {
             let classes = self.labels.len();
@@ -194,8 +236,8 @@ impl Settings {
             || featurewise_std_normalization;
         if rescale.is_some() || standardises {
             return Err(
-                "augment: rescale and standardisation are not part of the model's preprocessing; leave them \
-                        out"
+                "augment: Keras' rescale and standardisation are not part of the saved model; set mean and deviation \
+                 under [preprocessing] instead"
                 .into(),
             );
         }

@@ -1,5 +1,7 @@
 //! Several looks at one image, whose mean is the answer.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Input;
@@ -49,6 +51,17 @@ impl Views {
             })
         });
         views.skip(1)
+    }
+}
+
+impl fmt::Display for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.shift, self.mirror) {
+            (0, false) => f.write_str("as it is"),
+            (0, true) => f.write_str("as it is, mirrored"),
+            (shift, false) => write!(f, "as it is, shifted by {shift} pixels"),
+            (shift, true) => write!(f, "as it is, shifted by {shift} pixels, each mirrored"),
+        }
     }
 }
 
