@@ -4,6 +4,7 @@ mod architecture;
 mod classifier;
 mod dcnn;
 mod error;
+mod input;
 #[cfg(feature = "keras")]
 pub mod keras;
 mod layer_config;
@@ -14,10 +15,11 @@ mod saved;
 mod vgg;
 mod views;
 
-pub use architecture::{Architecture, Input, LayersConfig};
+pub use architecture::{Architecture, LayersConfig};
 pub use classifier::{Classifier, Prediction};
 pub use dcnn::{BlockConfig, DcnnConfig};
 pub use error::Error;
+pub use input::Input;
 pub use layer_config::{Initializer, LayerConfig, LayerKind};
 pub use layers::{LayerInfo, Parameters};
 pub use preprocessing::{Preprocessing, Resize, to_grey};

@@ -18,8 +18,6 @@ use serde::{Deserialize, Serialize};
 use crate::geometry::{ConvShape, DenseShape, Padding, Windows};
 use crate::{Activation, Mask};
 
-pub use table::{LayerInfo, Variable};
-
 /// What a layer does, for an engine to do in its own way. A layer that no engine knows is [`Own`](Self::Own).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -98,6 +96,32 @@ pub struct Pool {
     pub(crate) size: usize,
     pub(crate) stride: usize,
     pub(crate) padding: Padding,
+}
+
+/// A tensor of a layer.
+#[derive(Clone, Debug)]
+pub struct Variable {
+    /// Its name within the layer: `weight`.
+    pub name: &'static str,
+    /// The tensor.
+    pub tensor: Tensor,
+    /// Whether an optimiser changes it; moving statistics are changed by the layer.
+    pub is_trained: bool,
+}
+
+/// A layer of a network.
+#[derive(Clone, Debug)]
+pub struct LayerInfo {
+    /// The layer's name, which the names of its variables begin with.
+    pub name: String,
+    /// What it does.
+    pub op: Op,
+    /// The layers that it reads, by their places in the network; `None` is the network's input.
+    pub inputs: Vec<Option<usize>>,
+    /// Its output for the input that was asked about: `(batch, …)`.
+    pub output: Vec<usize>,
+    /// Its tensors.
+    pub variables: Vec<Variable>,
 }
 
 /// Where values come from.

@@ -2,33 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Op, Plan, Source};
-
-/// A tensor of a layer.
-#[derive(Clone, Debug)]
-pub struct Variable {
-    /// Its name within the layer: `weight`.
-    pub name: &'static str,
-    /// The tensor.
-    pub tensor: Tensor,
-    /// Whether an optimiser changes it; moving statistics are changed by the layer.
-    pub is_trained: bool,
-}
-
-/// A layer of a network.
-#[derive(Clone, Debug)]
-pub struct LayerInfo {
-    /// The layer's name, which the names of its variables begin with.
-    pub name: String,
-    /// What it does.
-    pub op: Op,
-    /// The layers that it reads, by their places in the network; `None` is the network's input.
-    pub inputs: Vec<Option<usize>>,
-    /// Its output for the input that was asked about: `(batch, …)`.
-    pub output: Vec<usize>,
-    /// Its tensors.
-    pub variables: Vec<Variable>,
-}
+use super::{LayerInfo, Op, Plan, Source, Variable};
 
 impl Op {
     /// The layer's tensors.
