@@ -10,13 +10,13 @@ use crate::{ConfusionMatrix, Error, Result};
 /// Precision, recall and F1 of a class or an average, each in 0..=1; 0 where they would be 0/0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Scores {
-    /// Of the samples predicted so, the part that is so.
+    /// Of the samples that were taken for the class, the part that is of it.
     pub precision: f64,
-    /// Of the samples that are so, the part predicted so.
+    /// Of the class' samples, the part that was taken for it.
     pub recall: f64,
     /// The harmonic mean of precision and recall.
     pub f1: f64,
-    /// The number of samples that are so.
+    /// The number of the class' samples.
     pub support: u64,
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Device<'a> {
 }
 
 impl<'a> Device<'a> {
-    /// Of batches that are so many in an epoch and in the validation.
+    /// Of `steps` batches in an epoch and `validation_steps` in the validation.
     pub fn new(
         engine: Box<dyn Engine>,
         train: &'a dyn Batches,

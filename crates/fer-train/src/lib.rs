@@ -18,6 +18,7 @@ mod optimizer;
 mod own;
 mod progress;
 mod reduce_lr;
+mod resume;
 mod run;
 mod schedule;
 mod state;

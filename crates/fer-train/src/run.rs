@@ -7,7 +7,7 @@ use fer_nn::engine::StepResult;
 
 use crate::batches::Batches;
 use crate::callback::{BatchLog, Callback, Control, Ended};
-use crate::checkpoint::{Checkpoint, Data, Position};
+use crate::checkpoint::Position;
 use crate::own::Rows;
 use crate::state::State;
 use crate::{BoxError, Error, Trainer};
@@ -57,41 +57,6 @@ pub(crate) struct Run<'a, 'c> {
 }
 
 impl Run<'_, '_> {
-    /// Begins anew, or where the checkpoint is.
-    pub fn begin(&mut self) -> Result<(), Error> {
-        let resumed = match (&self.trainer.checkpoint, self.trainer.resume) {
-            (Some(path), true) => {
-                let checkpoint = Checkpoint::load(path)?;
-                let differences = checkpoint.differences(&self.checkpoint()?);
-                if !differences.is_empty() {
-                    return Err(Error::Mismatch { path: path.clone(), differences });
-                }
-                self.state.restore(&checkpoint)?;
-                self.history = checkpoint.history;
-                self.position = checkpoint.position;
-                self.rows = checkpoint.rows;
-                self.stopped = checkpoint.stopped;
-                tracing::info!(path = %path.display(), epoch = self.position.epoch + 1, "resumed");
-                Some(checkpoint.callbacks)
-            }
-            (None, true) => {
-                return crate::config::require(false, "resume", true, "false without a checkpoint");
-            }
-            (_, false) => None,
-        };
-        self.call(|callback, control| callback.on_train_begin(control))?;
-        match resumed {
-            None => self.save(),
-            Some(states) => {
-                let mut states = states.into_iter();
-                self.call(|callback, _| match callback.save()? {
-                    Some(_) => states.next().map_or(Ok(()), |(_, state)| callback.restore(state)),
-                    None => Ok(()),
-                })
-            }
-        }
-    }
-
     /// Trains to the end. Then the variables hold the average, where there is one.
     pub fn finish(&mut self) -> Result<Ended, Error> {
         let ended = self.train()?;
@@ -225,7 +190,7 @@ impl Run<'_, '_> {
     }
 
     /// Calls each callback, does what it wants, and passes on what it says.
-    fn call(
+    pub fn call(
         &mut self,
         mut hook: impl FnMut(&mut dyn Callback, &mut Control) -> Result<(), BoxError>,
     ) -> Result<(), Error> {
@@ -250,44 +215,5 @@ impl Run<'_, '_> {
     pub fn say(&mut self, message: &str) {
         tracing::info!("{message}");
         self.callbacks.iter_mut().for_each(|callback| callback.on_message(message));
-    }
-
-    /// The state of this moment. It shares the memory of the network.
-    fn checkpoint(&self) -> Result<Checkpoint, Error> {
-        let mut callbacks = Vec::new();
-        for callback in &*self.callbacks {
-            let name = callback.name().to_owned();
-            match callback.save() {
-                Ok(Some(state)) => callbacks.push((name, state)),
-                Ok(None) => {}
-                Err(source) => return Err(Error::Callback { callback: name, source }),
-            }
-        }
-        let data = Data {
-            training_samples: self.train.samples(),
-            training_steps: self.train.steps(),
-            validation_samples: self.validation.map(Batches::samples),
-        };
-        let (weights, average) = self.state.views();
-        Ok(Checkpoint {
-            config: self.trainer.config.clone(),
-            own: self.trainer.own.names(),
-            data,
-            position: self.position,
-            rows: self.rows.clone(),
-            stopped: self.stopped,
-            history: self.history.clone(),
-            weights,
-            average,
-            optimizer: self.state.optimizer.state(self.state.weights)?,
-            callbacks,
-        })
-    }
-
-    fn save(&self) -> Result<(), Error> {
-        match &self.trainer.checkpoint {
-            Some(path) => self.checkpoint()?.save(path),
-            None => Ok(()),
-        }
     }
 }

@@ -593,8 +593,8 @@ fn early_stopping_brings_back_an_average() {
     }
 }
 
-/// Mixes each batch with a permutation of itself, by numbers of the epoch and the batch.
-struct Mixed(TensorBatches);
+/// Mixes each batch with a permutation of itself, by numbers of the epoch and the batch, until it has made so many.
+struct Mixed(TensorBatches, Cell<u32>);
 
 impl Batches for Mixed {
     fn samples(&self) -> usize {
@@ -608,6 +608,7 @@ impl Batches for Mixed {
     fn epoch(&self, epoch: u32) -> Epoch<'_> {
         Box::new(self.0.epoch(epoch).zip(0..).map(move |(batch, item)| {
             let batch = batch?;
+            self.1.set(self.1.get().checked_sub(1).ok_or("the power is gone")?);
             let mut rng = Stream { seed: 3, purpose: Purpose::named("mixup"), epoch, item }.rng();
             let partners = rng.permutation(batch.images.dim(0)?).into_iter().map(|i| i as u32).collect();
             let share = next_double(&mut rng) as f32;
@@ -650,7 +651,7 @@ fn a_whole_recipe_resumes_to_the_bit() {
             .unwrap()
             .metric("f1", fer_metrics::macro_f1)
     };
-    let train = Mixed(train_data().drop_last(true));
+    let train = Mixed(train_data().drop_last(true), Cell::new(u32::MAX));
     let valid = faces(40, 11);
     let run = |trainer: &Trainer, callbacks: &mut [&mut dyn Callback]| {
         let weights = VarMap::new();
@@ -697,6 +698,18 @@ fn a_whole_recipe_resumes_to_the_bit() {
         weights::restore(&of_checkpoint, &average).unwrap();
         assert_eq!(bits(&left), bits(&of_checkpoint), "an interrupted training leaves the average too");
     }
+    let (resumed, outcome) = run(&begun(true).0, &mut [&mut plateau()]);
+    assert_eq!(logged(&outcome), logged(&expected));
+    assert_eq!(bits(&resumed), bits(&straight));
+
+    // What ends without a word in the middle of the third epoch goes on from its beginning.
+    train.1.set(31);
+    let weights = VarMap::new();
+    let network = Small::new(&weights);
+    let error =
+        begun(false).0.fit(&network, &weights, &train, Some(&valid), &mut [&mut plateau()]).unwrap_err();
+    assert_eq!(error.to_string(), "training, epoch 3, batch 8: the power is gone");
+    train.1.set(u32::MAX);
     let (resumed, outcome) = run(&begun(true).0, &mut [&mut plateau()]);
     assert_eq!(logged(&outcome), logged(&expected));
     assert_eq!(bits(&resumed), bits(&straight));
