@@ -6,7 +6,7 @@ use fer_nn::Graph;
 use serde::{Deserialize, Serialize};
 
 use crate::layer_config::{LayerConfig, network};
-use crate::{DcnnConfig, Error, LayerInfo, Parameters, ResnetConfig, VggConfig, layers};
+use crate::{DcnnConfig, Error, Input, LayerInfo, Parameters, ResnetConfig, VggConfig, layers};
 
 /// What a network is made of. In a file, `architecture` names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
