@@ -17,6 +17,7 @@
 #define __device__
 #define __shared__ static
 
+using std::max;
 using std::min;
 
 struct dim3 { unsigned x, y, z; };

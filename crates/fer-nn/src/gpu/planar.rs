@@ -1,41 +1,101 @@
-//! Single layers on a card, for networks that are no [`Chain`](super::Chain): tensors with channels before positions,
-//! brought into the kernels' layout and back.
+//! Single layers on a card, for networks that it does not record: tensors with channels before positions, brought into the
+//! kernels' layout and back.
 
 use std::sync::Arc;
 
-use candle_core::Result;
+use candle_core::{Result, bail};
 use fer_rand::Stream;
 
 use super::args::{LayerArgs, LayoutArgs, StageArgs, State};
+use super::forward::number;
 use super::memory::Memory;
-use super::pass::{TILES, number};
+use super::program::TILES;
 use super::spread::{BLOCKS, Spread, THREADS};
 use super::{Address, Direction, Gpu, Kind, Product};
 use crate::Activation;
-use crate::cpu::conv2d::ConvShape;
-use crate::cpu::dense::DenseShape;
 use crate::cpu::normalize::Channel;
-use crate::cpu::pool::Windows;
-use crate::dropout::threshold;
+use crate::geometry::{ConvShape, DenseShape, Windows};
+use crate::mask::threshold;
+use crate::primitive::Primitive;
 
 /// Bytes of four channels, which are read as one.
 const VECTOR: u64 = 16;
 
-/// The memory of one layer's call.
-pub(crate) struct Layers<G: Gpu> {
+/// One kernel's call with the memory that it needs.
+pub(crate) struct Planar<G: Gpu> {
     memory: Memory<G>,
 }
 
 /// `(batch, channels, positions)` of a tensor.
 pub(crate) type Planes = [usize; 3];
 
+/// The planes of a tensor of these dimensions.
+pub(crate) fn planes_of(dims: &[usize]) -> Planes {
+    match dims {
+        [batch, channels, rest @ ..] => [*batch, *channels, rest.iter().product()],
+        [channels] => [1, *channels, 1],
+        [] => [1, 1, 1],
+    }
+}
+
 fn len(planes: Planes) -> usize {
     planes.iter().product()
 }
 
-impl<G: Gpu> Layers<G> {
+impl<G: Gpu> Planar<G> {
     pub fn new(gpu: Arc<G>) -> Self {
         Self { memory: Memory::new(gpu) }
+    }
+
+    /// Computes from operands in the order that the primitive has, the first of these dimensions, to `to`.
+    pub fn perform(
+        &self,
+        primitive: &Primitive,
+        operands: &[Address],
+        dims: &[usize],
+        to: Address,
+    ) -> Result<()> {
+        let planes = planes_of(dims);
+        match (*primitive, operands) {
+            (Primitive::Conv2d(s, activation), &[x, weight, ref bias @ ..]) => {
+                let bias = bias.first().copied().unwrap_or_default();
+                self.conv2d([x, weight, bias], to, activation, &s)
+            }
+            (Primitive::Conv2dInput(s), &[weight, dy]) => self.conv2d_input([weight, dy], to, &s),
+            (Primitive::Conv2dWeight(s), &[x, dy]) => self.conv2d_weight([x, dy], to, &s),
+            (Primitive::ChannelSums(channels, area), &[dy]) => {
+                let batch = len(planes) / (channels * area).max(1);
+                self.channel_sums(dy, to, [batch, channels, area])
+            }
+            (Primitive::Dense(s, activation), &[x, weight, ref bias @ ..]) => {
+                let bias = bias.first().copied().unwrap_or_default();
+                self.dense([x, weight, bias], to, activation, s)
+            }
+            (Primitive::DenseInput(s), &[weight, dy]) => self.dense_input([weight, dy], to, s),
+            (Primitive::DenseWeight(s), &[x, dy]) => self.dense_weight([x, dy], to, s),
+            (Primitive::Activation(activation), &[x]) => {
+                self.activation("activation_f32", [x, Address::NONE], to, activation, len(planes))
+            }
+            (Primitive::ActivationBackward(activation), &[told, dy]) => {
+                self.activation("activation_backward_f32", [told, dy], to, activation, len(planes))
+            }
+            (Primitive::MaxPool2d(w), &[x]) => self.pool("max_pool_f32", [x, Address::NONE], to, planes, w),
+            (Primitive::MaxPool2dBackward(w), &[x, dy]) => {
+                self.pool_backward("max_pool_backward_f32", [x, dy], to, planes, w)
+            }
+            (Primitive::MeanPool2d(w), &[x]) => self.pool("mean_pool_f32", [x, Address::NONE], to, planes, w),
+            (Primitive::MeanPool2dBackward(w), &[dy]) => {
+                self.pool_backward("mean_pool_backward_f32", [Address::NONE, dy], to, planes, w)
+            }
+            (Primitive::Dropout(rate, stream), &[x]) => self.dropout(x, to, rate, stream, planes),
+            (Primitive::BatchNorm(channels, shifts), &[x]) => {
+                self.batch_norm(x, to, channels, shifts, planes)
+            }
+            (Primitive::BatchNormInput(channels, sums, count), &[x, dy]) => {
+                self.batch_norm_input([x, dy], to, channels, sums, count, planes)
+            }
+            _ => bail!("{primitive:?} of {} operands", operands.len()),
+        }
     }
 
     fn gpu(&self) -> &G {
@@ -103,7 +163,7 @@ impl<G: Gpu> Layers<G> {
     }
 
     /// `activation(conv(x, weight) + bias)`.
-    pub fn conv2d(
+    fn conv2d(
         &self,
         [x, weight, bias]: [Address; 3],
         y: Address,
@@ -115,13 +175,14 @@ impl<G: Gpu> Layers<G> {
         let conv = self.gpu().convolution(s, Kind::F32, [false, false])?;
         self.planar(y, of_y, |c| {
             self.gpu().convolve(&conv, Direction::Forward, [x, weight], c)?;
-            let args = StageArgs { c, z: c, bias, activation: number(activation), ..self.stage(of_y)? };
+            let (activation, slope) = number(activation);
+            let args = StageArgs { c, z: c, bias, activation, slope, ..self.stage(of_y)? };
             self.launch("tail_f32_f32", of_y, false, &args)
         })
     }
 
     /// The gradient of a convolution's input, from the weight and the output's gradient.
-    pub fn conv2d_input(&self, [weight, dy]: [Address; 2], dx: Address, s: &ConvShape) -> Result<()> {
+    fn conv2d_input(&self, [weight, dy]: [Address; 2], dx: Address, s: &ConvShape) -> Result<()> {
         let [of_x, of_weight, of_y] = planes(s);
         let operands = [self.last(weight, of_weight)?, self.last(dy, of_y)?];
         let conv = self.gpu().convolution(s, Kind::F32, [true, false])?;
@@ -129,7 +190,7 @@ impl<G: Gpu> Layers<G> {
     }
 
     /// The gradient of a convolution's weight, from the input and the output's gradient.
-    pub fn conv2d_weight(&self, [x, dy]: [Address; 2], dw: Address, s: &ConvShape) -> Result<()> {
+    fn conv2d_weight(&self, [x, dy]: [Address; 2], dw: Address, s: &ConvShape) -> Result<()> {
         let [of_x, of_weight, of_y] = planes(s);
         let operands = [self.last(x, of_x)?, self.last(dy, of_y)?];
         let conv = self.gpu().convolution(s, Kind::F32, [false, true])?;
@@ -137,7 +198,7 @@ impl<G: Gpu> Layers<G> {
     }
 
     /// `activation(x·weightᵀ + bias)`.
-    pub fn dense(
+    fn dense(
         &self,
         [x, weight, bias]: [Address; 3],
         y: Address,
@@ -145,24 +206,25 @@ impl<G: Gpu> Layers<G> {
         s: DenseShape,
     ) -> Result<()> {
         let DenseShape { batch: rows, outputs: columns, inputs: inner } = s;
-        let (a_transposed, b_transposed) = (false, true);
-        let product = Product { a: x, b: weight, c: y, a_transposed, b_transposed, rows, columns, inner };
+        let (a_transposed, b_transposed, adds) = (false, true, false);
+        let product = Product { a: x, b: weight, c: y, a_transposed, b_transposed, adds, rows, columns, inner };
         self.gpu().multiply(product)?;
         let planes = [rows, columns, 1];
-        let args = StageArgs { c: y, z: y, bias, activation: number(activation), ..self.stage(planes)? };
+        let (activation, slope) = number(activation);
+        let args = StageArgs { c: y, z: y, bias, activation, slope, ..self.stage(planes)? };
         self.launch("tail_f32_f32", planes, false, &args)
     }
 
     /// The gradient of a dense layer's input.
-    pub fn dense_input(&self, [weight, dy]: [Address; 2], dx: Address, s: DenseShape) -> Result<()> {
+    fn dense_input(&self, [weight, dy]: [Address; 2], dx: Address, s: DenseShape) -> Result<()> {
         let DenseShape { batch: rows, outputs: inner, inputs: columns } = s;
-        let (a_transposed, b_transposed) = (false, false);
         self.gpu().multiply(Product {
             a: dy,
             b: weight,
             c: dx,
-            a_transposed,
-            b_transposed,
+            a_transposed: false,
+            b_transposed: false,
+            adds: false,
             rows,
             columns,
             inner,
@@ -170,23 +232,34 @@ impl<G: Gpu> Layers<G> {
     }
 
     /// The gradient of a dense layer's weight.
-    pub fn dense_weight(&self, [x, dy]: [Address; 2], dw: Address, s: DenseShape) -> Result<()> {
+    fn dense_weight(&self, [x, dy]: [Address; 2], dw: Address, s: DenseShape) -> Result<()> {
         let DenseShape { batch: inner, outputs: rows, inputs: columns } = s;
-        let (a_transposed, b_transposed) = (true, false);
-        self.gpu().multiply(Product { a: dy, b: x, c: dw, a_transposed, b_transposed, rows, columns, inner })
+        let (a_transposed, b_transposed, adds) = (true, false, false);
+        self.gpu().multiply(Product { a: dy, b: x, c: dw, a_transposed, b_transposed, adds, rows, columns, inner })
     }
 
-    /// The gradient before an activation, from its output and the gradient after it.
-    pub fn activation_backward(
+    /// An activation, or the gradient before it from what tells its derivative and the gradient after it.
+    fn activation(
         &self,
-        [y, dy]: [Address; 2],
-        dx: Address,
+        kernel: &str,
+        [x, dy]: [Address; 2],
+        out: Address,
         activation: Activation,
         count: usize,
     ) -> Result<()> {
-        let activation = number(activation);
-        let args = LayerArgs { x: y, dy, out: dx, count: count as u32, activation, ..Default::default() };
-        self.each("activation_backward_f32", count, &args)
+        let (activation, slope) = number(activation);
+        let args = LayerArgs { x, dy, out, count: count as u32, activation, slope, ..Default::default() };
+        self.each(kernel, count, &args)
+    }
+
+    /// Σ over batch and positions for every channel, to f32.
+    fn channel_sums(&self, dy: Address, to: Address, planes: Planes) -> Result<()> {
+        let z = self.last(dy, planes)?;
+        let slopes = [vec![1.0_f32; planes[1]], vec![0.0; 2 * planes[1]]].concat();
+        let slopes = self.memory.holding(&slopes)?;
+        let da = self.memory.zeros::<f32>(len(planes))?;
+        let args = StageArgs { c: z, z, da, slopes, dbias: to, ..self.stage(planes)? };
+        self.launch("tail_backward_f32_f32", planes, true, &args)
     }
 
     /// The means and biased variances of every channel.
@@ -200,7 +273,7 @@ impl<G: Gpu> Layers<G> {
     }
 
     /// `y = x̂·gamma + beta`.
-    pub fn batch_norm(
+    fn batch_norm(
         &self,
         x: Address,
         y: Address,
@@ -216,7 +289,7 @@ impl<G: Gpu> Layers<G> {
     }
 
     /// `(Σ dy·x̂, Σ dy)` of every channel: the gradients of gamma and beta.
-    pub fn batch_norm_sums(
+    pub fn gradient_sums(
         &self,
         [x, dy]: [Address; 2],
         channels: &[Channel],
@@ -232,7 +305,7 @@ impl<G: Gpu> Layers<G> {
     }
 
     /// The gradient of a normalisation's input; an infinite `count` leaves the sums out.
-    pub fn batch_norm_input(
+    fn batch_norm_input(
         &self,
         [x, dy]: [Address; 2],
         dx: Address,
@@ -254,7 +327,7 @@ impl<G: Gpu> Layers<G> {
     }
 
     /// Inverted dropout with the numbers of `stream`.
-    pub fn dropout(&self, x: Address, y: Address, rate: f32, stream: Stream, planes: Planes) -> Result<()> {
+    fn dropout(&self, x: Address, y: Address, rate: f32, stream: Stream, planes: Planes) -> Result<()> {
         let c = self.last(x, planes)?;
         let Stream { seed, purpose, epoch, item: step } = stream;
         let state = self.memory.holding(&[State { seed, epoch, step }])?;
@@ -266,26 +339,23 @@ impl<G: Gpu> Layers<G> {
         })
     }
 
-    /// The maximum of every window.
-    pub fn max_pool2d(&self, x: Address, y: Address, planes: usize, windows: Windows) -> Result<()> {
-        let count = planes * windows.out_height() * windows.out_width();
-        self.each("max_pool_f32", count, &LayerArgs { x, out: y, count: count as u32, ..pool(windows) })
+    /// Pooling of planes, forward.
+    fn pool(&self, kernel: &str, [x, dy]: [Address; 2], out: Address, planes: Planes, w: Windows) -> Result<()> {
+        let count = planes[0] * planes[1] * w.out_height * w.out_width;
+        self.each(kernel, count, &LayerArgs { x, dy, out, count: count as u32, ..windows(w) })
     }
 
-    /// The gradient of maximum pooling, whole to the first maximum of every window.
-    pub fn max_pool2d_backward(
+    /// The gradient of a pooling's input.
+    fn pool_backward(
         &self,
+        kernel: &str,
         [x, dy]: [Address; 2],
-        dx: Address,
-        planes: usize,
-        windows: Windows,
+        out: Address,
+        planes: Planes,
+        w: Windows,
     ) -> Result<()> {
-        let count = planes * windows.height * windows.width;
-        self.each(
-            "max_pool_backward_f32",
-            count,
-            &LayerArgs { x, dy, out: dx, count: count as u32, ..pool(windows) },
-        )
+        let count = planes[0] * planes[1] * w.height * w.width;
+        self.each(kernel, count, &LayerArgs { x, dy, out, count: count as u32, ..windows(w) })
     }
 
     /// A stage whose sums go to `moments`.
@@ -307,15 +377,16 @@ impl<G: Gpu> Layers<G> {
     }
 }
 
-fn pool(windows: Windows) -> LayerArgs {
-    let Windows { height, width, size, stride } = windows;
+fn windows(w: Windows) -> LayerArgs {
     LayerArgs {
-        height: height as u32,
-        width: width as u32,
-        out_height: windows.out_height() as u32,
-        out_width: windows.out_width() as u32,
-        size: size as u32,
-        stride: stride as u32,
+        height: w.height as u32,
+        width: w.width as u32,
+        out_height: w.out_height as u32,
+        out_width: w.out_width as u32,
+        size: w.size as u32,
+        stride: w.stride as u32,
+        top: w.padding.0 as u32,
+        left: w.padding.1 as u32,
         ..Default::default()
     }
 }
@@ -324,7 +395,7 @@ fn pool(windows: Windows) -> LayerArgs {
 fn planes(s: &ConvShape) -> [Planes; 3] {
     [
         [s.batch, s.in_channels, s.height * s.width],
-        [s.out_channels, s.in_channels, s.kernel.0 * s.kernel.1],
+        [s.out_channels, s.in_channels / s.groups, s.kernel.0 * s.kernel.1],
         [s.batch, s.out_channels, s.out_height * s.out_width],
     ]
 }
