@@ -52,6 +52,8 @@ __device__ void cross_entropy(const LossArgs& a) {
         loss += weight * missing;
         hits += is_right;
         if (!a.dlogits) continue;
+        // One at a time: an exact division is a call, before which the others would be saved.
+#pragma unroll 1
         for (u32 k = 0; k < a.classes; k++) {
             const float probability = expf(logit(k) - largest) / exponents;
             a.dlogits[size_t(sample) * a.classes + k] = weight * (probability - (spread + shares[k] * hot)) / a.batch;

@@ -1,6 +1,7 @@
 // What follows a convolution or a dense layer: bias, activation, batch norm, 2×2 maximum pooling and dropout, forward
 // and backward, in as few passes over memory as the batch's statistics allow. Where an addition or a second activation
-// stands between norm and pooling, `joined.cu` has the forward pass and the first of the passes back.
+// stands between norm and pooling, `joined.cu` has the forward pass and the first of the passes back; it has `z` for all
+// activations but LINEAR, RELU and ELU too.
 //
 // With `c` the convolution's result, `y = activation(c + bias)`, `n = (y − center)·scale + shift` and `z` the masked
 // maxima of `n`, three passes read `c` again rather than keep `y`:
@@ -66,14 +67,14 @@ __device__ void tail(const StageArgs& a) {
         if (position >= quad.area) break;
         const C* place = c + quad.place(a, position) * step;
         float best[N];
-        load_y<C, N>(a, place, bias, best);
+        load_y<C, N, false>(a, place, bias, best);
 #pragma unroll
         for (int i = 0; i < N; i++) best[i] = norm.apply(i, best[i]);
         if (a.pool) {
             const size_t others[3] = {step, a.width * step, (a.width + 1) * step};
             float n[4][N];
 #pragma unroll
-            for (int k = 0; k < 3; k++) load_y<C, N>(a, place + others[k], bias, n[k + 1]);
+            for (int k = 0; k < 3; k++) load_y<C, N, false>(a, place + others[k], bias, n[k + 1]);
 #pragma unroll
             for (int i = 0; i < N; i++) {
                 const float window[4] = {best[i], norm.apply(i, n[1][i]), norm.apply(i, n[2][i]), norm.apply(i, n[3][i])};

@@ -9,10 +9,11 @@ __device__ inline size_t at(u32 image, u32 area, u32 position, u32 channels, u32
     return (size_t(image) * area + position) * channels + channel;
 }
 
-__device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+// Division to two units in the last place, since the exact one is a call, before which registers are saved.
+__device__ inline float sigmoid(float x) { return __fdividef(1.0f, 1 + expf(-x)); }
 
-// `slope` is the leaky ReLU's below 0.
-__device__ inline float activate(float x, u32 activation, float slope) {
+// Those that need few registers: LINEAR, RELU and ELU.
+__device__ inline float activate_few(float x, u32 activation) {
     switch (activation) {
         case RELU: return x < 0 ? 0 : x;
         case ELU: {
@@ -20,10 +21,17 @@ __device__ inline float activate(float x, u32 activation, float slope) {
             const float below = expm1f(fminf(x, 0.0f));
             return x <= 0 ? below : x;
         }
-        case LEAKY_RELU: return x > 0 ? x : slope * x;
-        case SILU: return x * sigmoid(x);
-        case SIGMOID: return sigmoid(x);
         default: return x;
+    }
+}
+
+// `slope` is the leaky ReLU's below 0.
+__device__ inline float activate(float x, u32 activation, float slope) {
+    switch (activation) {
+        case LEAKY_RELU: return x > 0 ? x : slope * x;
+        case SILU:
+        case SIGMOID: return (activation == SILU ? x : 1) * sigmoid(x);
+        default: return activate_few(x, activation);
     }
 }
 
@@ -48,12 +56,15 @@ __device__ inline void load_channels(const float* from, u32 channel, float (&to)
     for (int i = 0; i < N; i++) to[i] = from ? from[channel + i] : 0;
 }
 
-// `y` of `N` channels at one place.
-template <typename C, int N>
+// `y` of `N` channels at one place; `ANY` where the activation may be any.
+template <typename C, int N, bool ANY = true>
 __device__ inline void load_y(const StageArgs& a, const C* c, const float (&bias)[N], float (&y)[N]) {
     load<N>(c, y);
 #pragma unroll
-    for (int i = 0; i < N; i++) y[i] = activate(y[i] + bias[i], a.activation, a.slope);
+    for (int i = 0; i < N; i++) {
+        const float x = y[i] + bias[i];
+        y[i] = ANY ? activate(x, a.activation, a.slope) : activate_few(x, a.activation);
+    }
 }
 
 template <int N>

@@ -159,7 +159,7 @@ impl Graph {
     pub fn forward_all(&self, images: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
         #[cfg(feature = "cuda")]
         if mode == Mode::Eval
-            && let Some(outputs) = self.held.infer(&self.pieces().plan, images, self.compute)?
+            && let Some(outputs) = self.held.infer(self.plan(), images, self.compute)?
         {
             return Ok(outputs);
         }
@@ -167,6 +167,12 @@ impl Graph {
             Mode::Eval => self.pieces().infer(&self.layers, images),
             Mode::Train(_) => self.pieces().in_turn(&self.layers, images, mode),
         }
+    }
+
+    /// The graph lowered.
+    #[cfg(any(feature = "cuda", test))]
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.pieces().plan
     }
 
     fn pieces(&self) -> &Arc<Pieces> {
@@ -200,7 +206,7 @@ impl Network for Graph {
 
     #[cfg(feature = "cuda")]
     fn engine(&self, setup: &Setup) -> Result<Option<Box<dyn Engine>>> {
-        crate::gpu::on_cuda(&self.pieces().plan, setup, self.compute)
+        crate::gpu::on_cuda(self.plan(), setup, self.compute)
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -44,7 +44,7 @@ impl<G: Gpu> Program<G> {
             if is_result(stage, sizes) || (i + 1 == prepared.sizes.len() && !last) {
                 continue;
             }
-            let name = if stage.is_simple() { "tail" } else { "joined" };
+            let name = if stage.is_simple() { tail_kernel(stage.activation) } else { "joined" };
             self.tail(name, sizes, &args, |spread, items| spread.grid(items))?;
         }
         Ok(())
@@ -101,18 +101,19 @@ impl<G: Gpu> Program<G> {
                 let args = self.mean_args(sizes, positions, x, to);
                 let kind = self.input_kind(prepared, i);
                 let blocks = sizes.result_len().div_ceil(THREADS);
-                self.gpu().launch(
-                    &format!("global_mean_{}", kind.name()),
-                    [blocks, 1],
-                    [THREADS, 1],
-                    &args,
-                )
+                self.gpu().launch(&format!("global_mean_{}", kind.name()), [blocks, 1], [THREADS, 1], &args)
             }
             _ => Ok(()),
         }
     }
 
-    pub(super) fn mean_args(&self, sizes: &Sizes, positions: usize, maps: Address, means: Address) -> MeanArgs {
+    pub(super) fn mean_args(
+        &self,
+        sizes: &Sizes,
+        positions: usize,
+        maps: Address,
+        means: Address,
+    ) -> MeanArgs {
         let [batch, area, channels] = [sizes.batch, positions, sizes.channels].map(|n| n as u32);
         MeanArgs { maps, means, batch, area, channels, adds: 0 }
     }
@@ -224,7 +225,9 @@ impl<G: Gpu> Program<G> {
             args.skip_half = u32::from(self.is_half_output(sizes.batch, skip));
         }
         let dropout = stage.dropout.filter(|_| phase == Phase::Train);
-        if let Some((mask, (threshold, kept))) = dropout.and_then(|mask| Some((mask, Mask::threshold(&mask)?))) {
+        if let Some((mask, (threshold, kept))) =
+            dropout.and_then(|mask| Some((mask, Mask::threshold(&mask)?)))
+        {
             args = StageArgs { dropout: 1, purpose: mask.purpose.number(), threshold, kept, ..args };
         }
         args
@@ -232,6 +235,14 @@ impl<G: Gpu> Program<G> {
 
     fn is_half_output(&self, batch: usize, stage: usize) -> bool {
         self.prepared(batch).is_ok_and(|prepared| prepared.sizes[stage].out == Kind::Bf16)
+    }
+}
+
+/// The kernel of what follows a result, with this activation and nothing joined: the fast one has few activations.
+pub(super) fn tail_kernel(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Linear | Activation::Relu | Activation::Elu => "tail",
+        _ => "joined",
     }
 }
 

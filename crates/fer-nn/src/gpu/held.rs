@@ -65,7 +65,7 @@ impl Held {
             *held = match Inference::new(plan, cuda.clone(), dims, compute.precision)? {
                 Ok(inference) => State::Made(OnCard { device: device.id(), cuda, inference }),
                 Err(unsupported) => {
-                    unsupported.log(plan);
+                    tracing::debug!("{}", unsupported.message(plan));
                     State::Unsupported([dims[1], dims[2], dims[3]])
                 }
             };

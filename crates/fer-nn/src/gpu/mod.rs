@@ -43,10 +43,10 @@ use crate::geometry::ConvShape;
 use args::Args;
 
 pub(crate) use inference::Inference;
-#[cfg(feature = "cuda")]
-pub(crate) use training::on_cuda;
 #[cfg(test)]
 pub(crate) use training::Training;
+#[cfg(feature = "cuda")]
+pub(crate) use training::on_cuda;
 
 /// A place in the card's memory, in bytes; 0 is no place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -135,11 +135,7 @@ impl Optimizer {
 /// The tensor, on the variable's device, if it has the variable's shape.
 fn matching(tensor: &Tensor, variable: &Tensor) -> Result<Tensor> {
     if tensor.shape() != variable.shape() {
-        bail!(
-            "an optimiser's values of shape {:?} for a variable of {:?}",
-            tensor.shape(),
-            variable.shape()
-        )
+        bail!("an optimiser's values of shape {:?} for a variable of {:?}", tensor.shape(), variable.shape())
     }
     tensor.to_device(variable.device())
 }

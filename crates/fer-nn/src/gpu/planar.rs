@@ -7,7 +7,7 @@ use candle_core::{Result, bail};
 use fer_rand::Stream;
 
 use super::args::{LayerArgs, LayoutArgs, StageArgs, State};
-use super::forward::number;
+use super::forward::{number, tail_kernel};
 use super::memory::Memory;
 use super::program::TILES;
 use super::spread::{BLOCKS, Spread, THREADS};
@@ -175,9 +175,10 @@ impl<G: Gpu> Planar<G> {
         let conv = self.gpu().convolution(s, Kind::F32, [false, false])?;
         self.planar(y, of_y, |c| {
             self.gpu().convolve(&conv, Direction::Forward, [x, weight], c)?;
+            let kernel = format!("{}_f32_f32", tail_kernel(activation));
             let (activation, slope) = number(activation);
             let args = StageArgs { c, z: c, bias, activation, slope, ..self.stage(of_y)? };
-            self.launch("tail_f32_f32", of_y, false, &args)
+            self.launch(&kernel, of_y, false, &args)
         })
     }
 
@@ -207,12 +208,14 @@ impl<G: Gpu> Planar<G> {
     ) -> Result<()> {
         let DenseShape { batch: rows, outputs: columns, inputs: inner } = s;
         let (a_transposed, b_transposed, adds) = (false, true, false);
-        let product = Product { a: x, b: weight, c: y, a_transposed, b_transposed, adds, rows, columns, inner };
+        let product =
+            Product { a: x, b: weight, c: y, a_transposed, b_transposed, adds, rows, columns, inner };
         self.gpu().multiply(product)?;
         let planes = [rows, columns, 1];
+        let kernel = format!("{}_f32_f32", tail_kernel(activation));
         let (activation, slope) = number(activation);
         let args = StageArgs { c: y, z: y, bias, activation, slope, ..self.stage(planes)? };
-        self.launch("tail_f32_f32", planes, false, &args)
+        self.launch(&kernel, planes, false, &args)
     }
 
     /// The gradient of a dense layer's input.
@@ -235,7 +238,17 @@ impl<G: Gpu> Planar<G> {
     fn dense_weight(&self, [x, dy]: [Address; 2], dw: Address, s: DenseShape) -> Result<()> {
         let DenseShape { batch: inner, outputs: rows, inputs: columns } = s;
         let (a_transposed, b_transposed, adds) = (true, false, false);
-        self.gpu().multiply(Product { a: dy, b: x, c: dw, a_transposed, b_transposed, adds, rows, columns, inner })
+        self.gpu().multiply(Product {
+            a: dy,
+            b: x,
+            c: dw,
+            a_transposed,
+            b_transposed,
+            adds,
+            rows,
+            columns,
+            inner,
+        })
     }
 
     /// An activation, or the gradient before it from what tells its derivative and the gradient after it.
@@ -340,7 +353,14 @@ impl<G: Gpu> Planar<G> {
     }
 
     /// Pooling of planes, forward.
-    fn pool(&self, kernel: &str, [x, dy]: [Address; 2], out: Address, planes: Planes, w: Windows) -> Result<()> {
+    fn pool(
+        &self,
+        kernel: &str,
+        [x, dy]: [Address; 2],
+        out: Address,
+        planes: Planes,
+        w: Windows,
+    ) -> Result<()> {
         let count = planes[0] * planes[1] * w.out_height * w.out_width;
         self.each(kernel, count, &LayerArgs { x, dy, out, count: count as u32, ..windows(w) })
     }

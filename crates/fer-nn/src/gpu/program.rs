@@ -329,7 +329,9 @@ fn gradients<G: Gpu>(
         }
         let input = stage_of(stage.input).map(|input| contribute(&mut reuse, input));
         let scratch = match (input, of_stage.work, stage_of(stage.input)) {
-            (Some((_, true)), Work::Convolution(_), Some(input)) => Some(reuse.take(sizes[input].out_bytes())),
+            (Some((_, true)), Work::Convolution(_), Some(input)) => {
+                Some(reuse.take(sizes[input].out_bytes()))
+            }
             _ => None,
         };
         scratch.iter().chain(&da).for_each(|&lot| reuse.give(lot));

@@ -34,7 +34,12 @@ fn card(device: &CudaDevice) -> Result<Arc<Cuda>> {
 }
 
 /// The result, of dimensions `dims`, of a primitive of contiguous f32 tensors of one device.
-pub(crate) fn run(op: &str, primitive: &Primitive, operands: &[Tensor], dims: &[usize]) -> Result<CudaStorage> {
+pub(crate) fn run(
+    op: &str,
+    primitive: &Primitive,
+    operands: &[Tensor],
+    dims: &[usize],
+) -> Result<CudaStorage> {
     let Some(first) = operands.first() else { bail!("{op}: no operand") };
     let device = first.device().as_cuda_device()?.clone();
     let card = card(&device)?;

@@ -14,9 +14,14 @@ pub(super) enum Work {
     Direct(ConvShape),
     Convolution(ConvShape),
     /// A dense layer that reads so many channels at so many positions.
-    Dense { channels: usize, positions: usize },
+    Dense {
+        channels: usize,
+        positions: usize,
+    },
     /// The means of so many positions.
-    Mean { positions: usize },
+    Mean {
+        positions: usize,
+    },
     /// The stage's input is the result, to which something is added.
     Input,
 }
@@ -48,11 +53,11 @@ pub(crate) struct Unsupported {
 }
 
 impl Unsupported {
-    /// Says so, with the layer's name.
-    pub fn log(&self, plan: &Plan) {
+    /// What is said of it, with the layer's name.
+    pub fn message(&self, plan: &Plan) -> String {
         let node = plan.stages.get(self.stage).and_then(|stage| plan.nodes.get(*stage.nodes.first()?));
         let name = node.map_or("the network", |node| &node.name);
-        tracing::debug!("{name}: {}, so the card calls the network's layers one by one", self.reason);
+        format!("{name}: {}; the card calls the network's layers one by one", self.reason)
     }
 }
 

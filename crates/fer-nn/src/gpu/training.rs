@@ -274,7 +274,7 @@ pub(crate) fn on_cuda(plan: &Plan, setup: &Setup, compute: Compute) -> Result<Op
     match Training::new(plan, cuda, setup, compute)? {
         Ok(training) => Ok(Some(Box::new(training))),
         Err(unsupported) => {
-            unsupported.log(plan);
+            tracing::debug!("{}", unsupported.message(plan));
             Ok(None)
         }
     }
