@@ -3,8 +3,9 @@
 use candle_core::Result;
 
 use super::args::{AddArgs, MeanArgs, StageArgs};
+use super::assignment::Gradient;
 use super::forward::number;
-use super::program::{Gradient, Phase, Prepared, Program};
+use super::program::{Phase, Prepared, Program};
 use super::sizes::{Sizes, Work, is_result};
 use super::spread::{Spread, THREADS};
 use super::{Address, Direction, Gpu, Half, Kind, Product};

@@ -13,14 +13,14 @@ use crate::plan::Plan;
 
 /// The inference of a network, made at its first use. Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct Held(Arc<Mutex<State>>);
+pub(crate) struct Held(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
-enum State {
+enum Kept {
     #[default]
     Empty,
     /// On a card.
-    Made(OnCard),
+    Made(Box<OnCard>),
     /// The card does not record this network for images of this size; that was said.
     Unsupported([usize; 3]),
 }
@@ -52,25 +52,25 @@ impl Held {
         let dims: [usize; 4] = dims.into();
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = match &*held {
-            State::Empty => false,
-            State::Made(card) => card.device == device.id() && card.inference.takes(dims),
-            State::Unsupported(image) if *image == dims[1..] => return Ok(None),
-            State::Unsupported(_) => false,
+            Kept::Empty => false,
+            Kept::Made(card) => card.device == device.id() && card.inference.takes(dims),
+            Kept::Unsupported(image) if *image == dims[1..] => return Ok(None),
+            Kept::Unsupported(_) => false,
         };
         if !fits {
             // The memory of the last one is free for this one.
-            *held = State::Empty;
+            *held = Kept::Empty;
             #[allow(clippy::arc_with_non_send_sync, reason = "see OnCard")]
             let cuda = Arc::new(Cuda::new(device, compute)?);
             *held = match Inference::new(plan, cuda.clone(), dims, compute.precision)? {
-                Ok(inference) => State::Made(OnCard { device: device.id(), cuda, inference }),
+                Ok(inference) => Kept::Made(Box::new(OnCard { device: device.id(), cuda, inference })),
                 Err(unsupported) => {
                     tracing::debug!("{}", unsupported.message(plan));
-                    State::Unsupported([dims[1], dims[2], dims[3]])
+                    Kept::Unsupported([dims[1], dims[2], dims[3]])
                 }
             };
         }
-        let State::Made(card) = &mut *held else { return Ok(None) };
+        let Kept::Made(card) = &mut *held else { return Ok(None) };
         let outputs = card.inference.forward(images)?;
         if card.cuda.is_per_thread() {
             // Another thread's pass would not wait for this one, which has the same memory.

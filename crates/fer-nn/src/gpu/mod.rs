@@ -1,7 +1,7 @@
 //! A network on a graphics card: forward, backward and the optimiser in few launches over memory that is kept.
 //!
 //! A [`Plan`](crate::plan::Plan) of layers that a card records is a `program`: its stages' sizes (`sizes`), variables
-//! (`parameters`), memory (`memory`, `reuse`) and launches (`forward`, `backward`). [`Training`] adds batches and the
+//! (`parameters`), memory (`memory`, `assignment`, `reuse`) and launches (`forward`, `backward`). [`Training`] adds batches and the
 //! optimiser; [`Inference`] answers. Layers that are called one by one are `planar`.
 //!
 //! What a card does is a [`Gpu`]: memory, the kernels of `kernels/`, convolutions, products, and sequences of these
@@ -11,6 +11,7 @@
 //! Tensors of the card lie channels last, `(batch, height, width, channels)`.
 
 pub(crate) mod args;
+mod assignment;
 mod backward;
 mod batches;
 #[cfg(feature = "cuda")]

@@ -1,20 +1,22 @@
 //! Single layers on a card, for networks that it does not record: tensors with channels before positions, brought into the
 //! kernels' layout and back.
 
+mod norm;
+mod products;
+
 use std::sync::Arc;
 
 use candle_core::{Result, bail};
 use fer_rand::Stream;
 
 use super::args::{LayerArgs, LayoutArgs, StageArgs, State};
-use super::forward::{number, tail_kernel};
+use super::forward::number;
 use super::memory::Memory;
 use super::program::TILES;
 use super::spread::{BLOCKS, Spread, THREADS};
-use super::{Address, Direction, Gpu, Kind, Product};
+use super::{Address, Gpu};
 use crate::Activation;
-use crate::cpu::normalize::Channel;
-use crate::geometry::{ConvShape, DenseShape, Windows};
+use crate::geometry::Windows;
 use crate::mask::threshold;
 use crate::primitive::Primitive;
 
@@ -162,95 +164,6 @@ impl<G: Gpu> Planar<G> {
         self.gpu().launch(&format!("{kernel}_{}", spread.vector), grid, spread.block, args)
     }
 
-    /// `activation(conv(x, weight) + bias)`.
-    fn conv2d(
-        &self,
-        [x, weight, bias]: [Address; 3],
-        y: Address,
-        activation: Activation,
-        s: &ConvShape,
-    ) -> Result<()> {
-        let [of_x, of_weight, of_y] = planes(s);
-        let (x, weight) = (self.last(x, of_x)?, self.last(weight, of_weight)?);
-        let conv = self.gpu().convolution(s, Kind::F32, [false, false])?;
-        self.planar(y, of_y, |c| {
-            self.gpu().convolve(&conv, Direction::Forward, [x, weight], c)?;
-            let kernel = format!("{}_f32_f32", tail_kernel(activation));
-            let (activation, slope) = number(activation);
-            let args = StageArgs { c, z: c, bias, activation, slope, ..self.stage(of_y)? };
-            self.launch(&kernel, of_y, false, &args)
-        })
-    }
-
-    /// The gradient of a convolution's input, from the weight and the output's gradient.
-    fn conv2d_input(&self, [weight, dy]: [Address; 2], dx: Address, s: &ConvShape) -> Result<()> {
-        let [of_x, of_weight, of_y] = planes(s);
-        let operands = [self.last(weight, of_weight)?, self.last(dy, of_y)?];
-        let conv = self.gpu().convolution(s, Kind::F32, [true, false])?;
-        self.planar(dx, of_x, |dx| self.gpu().convolve(&conv, Direction::Input, operands, dx))
-    }
-
-    /// The gradient of a convolution's weight, from the input and the output's gradient.
-    fn conv2d_weight(&self, [x, dy]: [Address; 2], dw: Address, s: &ConvShape) -> Result<()> {
-        let [of_x, of_weight, of_y] = planes(s);
-        let operands = [self.last(x, of_x)?, self.last(dy, of_y)?];
-        let conv = self.gpu().convolution(s, Kind::F32, [false, true])?;
-        self.planar(dw, of_weight, |dw| self.gpu().convolve(&conv, Direction::Weight, operands, dw))
-    }
-
-    /// `activation(x·weightᵀ + bias)`.
-    fn dense(
-        &self,
-        [x, weight, bias]: [Address; 3],
-        y: Address,
-        activation: Activation,
-        s: DenseShape,
-    ) -> Result<()> {
-        let DenseShape { batch: rows, outputs: columns, inputs: inner } = s;
-        let (a_transposed, b_transposed, adds) = (false, true, false);
-        let product =
-            Product { a: x, b: weight, c: y, a_transposed, b_transposed, adds, rows, columns, inner };
-        self.gpu().multiply(product)?;
-        let planes = [rows, columns, 1];
-        let kernel = format!("{}_f32_f32", tail_kernel(activation));
-        let (activation, slope) = number(activation);
-        let args = StageArgs { c: y, z: y, bias, activation, slope, ..self.stage(planes)? };
-        self.launch(&kernel, planes, false, &args)
-    }
-
-    /// The gradient of a dense layer's input.
-    fn dense_input(&self, [weight, dy]: [Address; 2], dx: Address, s: DenseShape) -> Result<()> {
-        let DenseShape { batch: rows, outputs: inner, inputs: columns } = s;
-        self.gpu().multiply(Product {
-            a: dy,
-            b: weight,
-            c: dx,
-            a_transposed: false,
-            b_transposed: false,
-            adds: false,
-            rows,
-            columns,
-            inner,
-        })
-    }
-
-    /// The gradient of a dense layer's weight.
-    fn dense_weight(&self, [x, dy]: [Address; 2], dw: Address, s: DenseShape) -> Result<()> {
-        let DenseShape { batch: inner, outputs: rows, inputs: columns } = s;
-        let (a_transposed, b_transposed, adds) = (true, false, false);
-        self.gpu().multiply(Product {
-            a: dy,
-            b: x,
-            c: dw,
-            a_transposed,
-            b_transposed,
-            adds,
-            rows,
-            columns,
-            inner,
-        })
-    }
-
     /// An activation, or the gradient before it from what tells its derivative and the gradient after it.
     fn activation(
         &self,
@@ -273,70 +186,6 @@ impl<G: Gpu> Planar<G> {
         let da = self.memory.zeros::<f32>(len(planes))?;
         let args = StageArgs { c: z, z, da, slopes, dbias: to, ..self.stage(planes)? };
         self.launch("tail_backward_f32_f32", planes, true, &args)
-    }
-
-    /// The means and biased variances of every channel.
-    pub fn moments(&self, x: Address, planes: Planes) -> Result<[Vec<f64>; 2]> {
-        let c = self.last(x, planes)?;
-        let args = StageArgs { c, ..self.with_moments(planes)? };
-        let spread = Spread::of(planes[1], 4);
-        let grid = spread.sums(planes[0] * planes[2], 8);
-        self.gpu().launch(&format!("moments_f32_{}", spread.vector), grid, spread.block, &args)?;
-        self.two(args.moments, planes[1])
-    }
-
-    /// `y = x̂·gamma + beta`.
-    fn batch_norm(
-        &self,
-        x: Address,
-        y: Address,
-        channels: &[Channel],
-        beta: &[f32],
-        planes: Planes,
-    ) -> Result<()> {
-        let c = self.last(x, planes)?;
-        let norm = self.norm(channels, |c| channels[c].affine(beta[c]))?;
-        self.planar(y, planes, |z| {
-            self.launch("tail_f32_f32", planes, false, &StageArgs { c, z, norm, ..self.stage(planes)? })
-        })
-    }
-
-    /// `(Σ dy·x̂, Σ dy)` of every channel: the gradients of gamma and beta.
-    pub fn gradient_sums(
-        &self,
-        [x, dy]: [Address; 2],
-        channels: &[Channel],
-        planes: Planes,
-    ) -> Result<Vec<(f64, f64)>> {
-        let [c, z] = [self.last(x, planes)?, self.last(dy, planes)?];
-        let norm = self.norm(channels, |_| [1.0, 0.0])?;
-        let args = StageArgs { c, z, norm, ..self.with_moments(planes)? };
-        self.launch("tail_sums_f32_f32", planes, true, &args)?;
-        let [products, gradients] = self.two(args.moments, planes[1])?;
-        let sums = channels.iter().zip(products).zip(gradients);
-        Ok(sums.map(|((channel, products), gradients)| channel.gradient_sums(products, gradients)).collect())
-    }
-
-    /// The gradient of a normalisation's input; an infinite `count` leaves the sums out.
-    fn batch_norm_input(
-        &self,
-        [x, dy]: [Address; 2],
-        dx: Address,
-        channels: &[Channel],
-        sums: &[(f64, f64)],
-        count: f64,
-        planes: Planes,
-    ) -> Result<()> {
-        let [c, z] = [self.last(x, planes)?, self.last(dy, planes)?];
-        let norm = self.norm(channels, |_| [1.0, 0.0])?;
-        let factors: Vec<_> =
-            channels.iter().zip(sums).map(|(channel, &sums)| channel.input_gradient(sums, count)).collect();
-        let of = |i: usize| factors.iter().map(move |factors| factors[i]);
-        let slopes = self.memory.holding(&of(0).chain(of(1)).chain(of(2)).collect::<Vec<f32>>())?;
-        self.planar(dx, planes, |da| {
-            let args = StageArgs { c, z, da, norm, slopes, ..self.stage(planes)? };
-            self.launch("tail_backward_f32_f32", planes, true, &args)
-        })
     }
 
     /// Inverted dropout with the numbers of `stream`.
@@ -377,24 +226,6 @@ impl<G: Gpu> Planar<G> {
         let count = planes[0] * planes[1] * w.height * w.width;
         self.each(kernel, count, &LayerArgs { x, dy, out, count: count as u32, ..windows(w) })
     }
-
-    /// A stage whose sums go to `moments`.
-    fn with_moments(&self, planes: Planes) -> Result<StageArgs> {
-        Ok(StageArgs { moments: self.memory.zeros::<f64>(2 * planes[1])?, ..self.stage(planes)? })
-    }
-
-    fn two(&self, from: Address, channels: usize) -> Result<[Vec<f64>; 2]> {
-        let mut first = self.memory.read::<f64>(from, 2 * channels)?;
-        let second = first.split_off(channels);
-        Ok([first, second])
-    }
-
-    /// The channels' centres, and a scale and a shift for each.
-    fn norm(&self, channels: &[Channel], affine: impl Fn(usize) -> [f32; 2]) -> Result<Address> {
-        let centers = channels.iter().map(Channel::center);
-        let of = |i: usize| (0..channels.len()).map(|c| affine(c)[i]).collect::<Vec<_>>();
-        self.memory.holding(&centers.chain(of(0)).chain(of(1)).collect::<Vec<f32>>())
-    }
 }
 
 fn windows(w: Windows) -> LayerArgs {
@@ -409,13 +240,4 @@ fn windows(w: Windows) -> LayerArgs {
         left: w.padding.1 as u32,
         ..Default::default()
     }
-}
-
-/// A convolution's input, weight and output.
-fn planes(s: &ConvShape) -> [Planes; 3] {
-    [
-        [s.batch, s.in_channels, s.height * s.width],
-        [s.out_channels, s.in_channels / s.groups, s.kernel.0 * s.kernel.1],
-        [s.batch, s.out_channels, s.out_height * s.out_width],
-    ]
 }
