@@ -53,7 +53,8 @@ step "the memory checker on a short training"
 if command -v compute-sanitizer >/dev/null; then
     # The libraries ask the driver for things that it may lack; and their own kernels are not this project's to judge.
     ours=()
-    for kernel in batch_ tone_ direct_ moments_ tail_ moving_norm cross_entropy optimizer_; do
+    for kernel in batch_ tone_ mix_ direct_ moments_ tail_ joined_ moving_norm global_mean add_ cross_entropy gradient_norm \
+        optimizer_; do
         ours+=(--kernel-name "kns=$kernel")
     done
     try compute-sanitizer --tool memcheck --report-api-errors no --error-exitcode 9 "$binaries/gpu_check" short

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use candle_core::{Device, Tensor};
 use candle_nn::VarMap;
 use clap::Parser;
-use fer::model::{Dcnn, DcnnConfig};
-use fer::nn::on_device::{Edge, OnDevice, Samples, Setup};
-use fer::nn::{Compute, Network};
+use fer::model::{Architecture, DcnnConfig, Input, ResnetConfig, VggConfig};
+use fer::nn::engine::{Engine, Rule, Samples, Setup, Treatment};
+use fer::nn::{Compute, Graph, Network};
 use fer::rand::{Purpose, Stream};
 use serde_json::{Value, json};
 
@@ -107,30 +107,52 @@ impl Check {
     }
 }
 
-/// The notebook's network.
-fn dcnn(weights: &VarMap, device: &Device, compute: Compute) -> Result<Dcnn, Failure> {
+/// The networks that a card records, for three classes of faces.
+fn architectures() -> [(&'static str, Architecture); 3] {
+    [
+        ("dcnn", DcnnConfig::default().into()),
+        ("vgg", VggConfig::default().into()),
+        ("resnet", ResnetConfig::default().into()),
+    ]
+}
+
+/// A network with variables of its own.
+fn network(
+    architecture: &Architecture,
+    weights: &VarMap,
+    device: &Device,
+    compute: Compute,
+) -> Result<Graph, Failure> {
     let vb = fer::nn::var_builder(weights, 42, device);
-    Ok(Dcnn::new(&DcnnConfig::default(), vb)?.compute(compute))
+    Ok(architecture.network(Input::grey(48), 3, vb)?.compute(compute))
+}
+
+/// The notebook's network.
+fn dcnn(weights: &VarMap, device: &Device, compute: Compute) -> Result<Graph, Failure> {
+    network(&DcnnConfig::default().into(), weights, device, compute)
 }
 
 /// Random images of three classes.
 fn samples(count: usize, batch_size: usize) -> Result<Samples, Failure> {
     let pixels = random(&[1 << 16], 3, &Device::Cpu)?.to_vec1::<f32>()?;
     let pixels = pixels.iter().cycle().take(count * 48 * 48).map(|v| (v * 60.0 + 128.0) as u8).collect();
-    let labels = (0..count as u32).map(|i| i % 3).collect();
-    Ok(Samples { pixels, labels, height: 48, width: 48, batch_size })
+    let labels: Vec<u32> = (0..count as u32).map(|i| i % 3).collect();
+    let targets = Samples::one_hot(&labels, 3);
+    Ok(Samples { pixels, targets, classes: 3, height: 48, width: 48, batch_size, drop_last: false })
 }
 
 /// A training on the card, without validation.
-fn training(net: &Dcnn, samples: &Samples) -> Result<Box<dyn OnDevice>, Failure> {
+fn training(net: &Graph, samples: &Samples, treatment: Treatment) -> Result<Box<dyn Engine>, Failure> {
     let setup = Setup {
         train: samples,
         valid: None,
-        edge: Edge::Nearest,
-        tones: None,
+        treatment,
         label_smoothing: 0.0,
         class_weights: None,
         seed: 42,
+        rule: Rule::Adaptive,
+        decays_all: false,
+        averages: false,
     };
-    Ok(net.on_device(&setup)?.ok_or("the network does not train on the device")?)
+    Ok(net.engine(&setup)?.ok_or("the network does not train on the device")?)
 }

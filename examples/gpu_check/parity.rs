@@ -6,14 +6,15 @@ use candle_nn::VarMap;
 use fer::DeviceLoader;
 use fer::augment::Augment;
 use fer::data::{Dataset, Loader, LoaderConfig};
-use fer::model::Dcnn;
-use fer::nn::on_device::{EpochPlan, Update};
+use fer::model::Architecture;
+use fer::nn::engine::{EpochPlan, Treatment, Update};
 use fer::nn::{
-    Activation, BatchNormConfig, Compute, Conv2dConfig, DenseConfig, Mode, Network, Padding, Precision, Step,
+    Activation, BatchNormConfig, Compute, Conv2dConfig, DenseConfig, Graph, MeanPool2d, Mode, Network,
+    Padding, Precision, Step,
 };
-use fer::train::{Batches, LossConfig, TrainConfig, Trainer, cross_entropy};
+use fer::train::{Batches, LossConfig, Stored, TrainConfig, Trainer, cross_entropy};
 
-use crate::{Check, Failure, dcnn, random, samples, training};
+use crate::{Check, Failure, architectures, dcnn, network, random, samples, training};
 
 /// A layer as a function of variables.
 type Operation<'a> = &'a dyn Fn(&[Tensor]) -> candle_core::Result<Tensor>;
@@ -50,12 +51,23 @@ pub fn operations(check: &mut Check) -> Result<(), Failure> {
         [(32, 1, 64, 48, 5), (8, 64, 128, 24, 3), (3, 5, 7, 11, 3), (2, 3, 6, 9, 4)]
     {
         for (padding, activation) in [(Padding::Same, Activation::Elu), (Padding::Valid, Activation::Relu)] {
-            let config = Conv2dConfig { padding, activation, stride: 1 };
+            let config = Conv2dConfig { padding, activation, ..Default::default() };
             let shapes: [&[usize]; 3] = [&[n, c, side, side], &[k, c, kernel, kernel], &[k]];
             operation(check, &format!("conv2d {padding:?} {activation:?}"), &shapes, &|x| {
-                fer::nn::Conv2d::new(x[1].clone(), x[2].clone(), config)?.forward(&x[0])
+                fer::nn::Conv2d::new(x[1].clone(), Some(x[2].clone()), config)?.forward(&x[0])
             })?;
         }
+        for (stride, groups) in [(2, 1), (1, c)] {
+            let (padding, bias) = (Padding::all(kernel / 2), false);
+            let config = Conv2dConfig { padding, stride, groups, bias, ..Default::default() };
+            let shapes: [&[usize]; 2] = [&[n, c, side, side], &[c * 2, c / groups, kernel, kernel]];
+            operation(check, &format!("conv2d, stride {stride}, {groups} groups"), &shapes, &|x| {
+                fer::nn::Conv2d::new(x[1].clone(), None, config)?.forward(&x[0])
+            })?;
+        }
+        operation(check, "mean_pool2d 3, stride 2, same", &[&[n, c, side, side]], &|x| {
+            candle_core::Module::forward(&MeanPool2d::new(3, 2)?.padding(Padding::Same), &x[0])
+        })?;
         operation(check, "max_pool2d 2", &[&[n, c, side, side]], &|x| fer::nn::max_pool2d(&x[0], 2, 2))?;
         operation(check, "max_pool2d 3, stride 1", &[&[n, c, side, side]], &|x| {
             fer::nn::max_pool2d(&x[0], 3, 1)
@@ -80,44 +92,49 @@ pub fn operations(check: &mut Check) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every gradient of one step of the whole network, in each precision, beside the CPU's in f32.
+/// Every gradient of one step of whole networks, in each precision, beside the CPU's in f32.
 pub fn gradients(check: &mut Check) -> Result<(), Failure> {
+    for (name, architecture) in architectures() {
+        gradients_of(check, name, &architecture)?;
+    }
+    Ok(())
+}
+
+fn gradients_of(check: &mut Check, name: &str, architecture: &Architecture) -> Result<(), Failure> {
     const FACES: usize = 32;
     // Changes nothing and leaves the gradient in the first moment.
     let observe = Update { new_in_mean: 1.0, epsilon: 1.0, ..Default::default() };
     let samples = samples(FACES, FACES)?;
-    let plan = EpochPlan {
-        order: (0..FACES as u32).collect(),
-        warps: vec![Default::default(); FACES],
-        tones: Vec::new(),
-    };
+    let plan = EpochPlan { order: (0..FACES as u32).collect(), ..Default::default() };
     let cpu = VarMap::new();
-    let net = dcnn(&cpu, &Device::Cpu, Compute::default())?;
+    let net = network(architecture, &cpu, &Device::Cpu, Compute::default())?;
     let pixels: Vec<f32> = samples.pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
     let images = Tensor::from_vec(pixels, (FACES, 1, 48, 48), &Device::Cpu)?;
-    let labels = Tensor::new(samples.labels.as_slice(), &Device::Cpu)?;
+    let targets = Tensor::from_vec(samples.targets.clone(), (FACES, 3), &Device::Cpu)?;
     let wanted = net.gradients(&images, Step { seed: 42, epoch: 0, step: 0 }, &mut |logits| {
-        cross_entropy(logits, &labels, &LossConfig::default()).map_err(candle_core::Error::wrap)
+        cross_entropy(logits, &targets, &LossConfig::default()).map_err(candle_core::Error::wrap)
     })?;
-    // Some of a million maxima are of values so close that rounding decides where they are found, and the gradients
-    // before them move with them; those after the last maximum do not.
+    // Some of a million maxima, and signs before a ReLU, are of values so close that rounding decides them, and the
+    // gradients before them move with them; those after the last of them do not.
     let bounds = [(Precision::F32, 1e-4, 1e-2), (Precision::Tf32, 1e-2, 0.1), (Precision::Bf16, 0.1, 0.3)];
     for (precision, of_dense, of_all) in bounds {
         let card = VarMap::new();
-        let net = dcnn(&card, &check.device, Compute { precision, deterministic: false })?;
-        let mut training = training(&net, &samples)?;
-        training.train(0, 0, &plan, &[observe])?;
-        let moments = training.moments()?;
+        let net = network(architecture, &card, &check.device, Compute { precision, deterministic: false })?;
+        let mut training = training(&net, &samples, Treatment::default())?;
+        training.begin(0, &plan)?;
+        training.train(0..1, &[observe])?;
+        let slots = training.slots()?;
         let (cpu, card) =
             (cpu.data().lock().map_err(|_| "poisoned")?, card.data().lock().map_err(|_| "poisoned")?);
         let mut pairs = Vec::new();
-        for (name, var) in card.iter() {
-            let Some(wanted) = wanted.get(&cpu[name]) else { continue };
-            let found = moments.iter().find(|moments| moments.variable == var.id());
-            let found = found.ok_or_else(|| format!("{name} has no gradient on the card"))?;
-            let found = found.m.to_device(&Device::Cpu)?;
+        for (variable, var) in card.iter() {
+            let Some(wanted) = wanted.get(&cpu[variable]) else { continue };
+            let found =
+                slots.iter().find(|slots| slots.variable == var.id()).and_then(|slots| slots.m.clone());
+            let found = found.ok_or_else(|| format!("{variable} has no gradient on the card"))?;
+            let found = found.to_device(&Device::Cpu)?;
             let is_dense =
-                ["dense_1", "batchnorm_7", "out_layer"].iter().any(|layer| name.starts_with(layer));
+                ["dense_1", "batchnorm_7", "out_layer"].iter().any(|layer| variable.starts_with(layer));
             pairs.push((is_dense, norm(&(found - wanted)?)?, norm(wanted)?));
         }
         // A bias before a normalisation has a gradient of nothing but rounding.
@@ -127,7 +144,7 @@ pub fn gradients(check: &mut Check) -> Result<(), Failure> {
             let errors = chosen.map(|(_, error, norm)| error / norm.max(0.1 * largest));
             let worst = errors.fold(0.0, f64::max);
             check.distance(
-                &format!("gradients of a step in {precision}, {what} layers, the worst"),
+                &format!("gradients of a step of {name} in {precision}, {what} layers, the worst"),
                 worst,
                 most,
             )?;
@@ -186,21 +203,25 @@ impl Steps {
         let augment = Augment::new(Default::default())?;
         let on_card = DeviceLoader::new(loader.clone(), device.clone()).augmented(augment.clone());
         let on_cpu = DeviceLoader::new(loader, Device::Cpu).augmented(augment);
-        let samples = on_card.stored().ok_or("the faces cannot be stored on the device")?.samples;
-        let mut training = training(&net, &samples)?;
+        let Stored { samples, treatment } =
+            on_card.stored().ok_or("the faces cannot be stored on the device")?;
+        let mut training = training(&net, &samples, treatment)?;
         let (mut losses, mut largest) = (Vec::new(), 0.0_f64);
         for epoch in 0..20 {
             copy()?;
             let batch = on_cpu.epoch(epoch).next().ok_or("no batch")??;
             let logits = reference.forward(&batch.images, Mode::Train(Step { seed: 42, epoch, step: 0 }))?;
-            let wanted = cross_entropy(&logits, &batch.labels, &LossConfig::default())?.to_scalar::<f32>()?;
-            let results = training.train(epoch, 0, &on_card.plan(epoch), &[adam(epoch as i32 + 1)])?;
+            let wanted =
+                cross_entropy(&logits, &batch.targets, &LossConfig::default())?.to_scalar::<f32>()?;
+            training.begin(epoch, &on_card.plan(epoch))?;
+            let results = training.train(0..1, &[adam(epoch as i32 + 1)])?;
+            training.store()?;
             let loss = results[0].loss / results[0].samples as f64;
             largest = largest.max((loss / f64::from(wanted) - 1.0).abs());
             losses.push(loss);
         }
         copy()?;
-        let infer = |net: &Dcnn, device: &Device| -> Result<Tensor, Failure> {
+        let infer = |net: &Graph, device: &Device| -> Result<Tensor, Failure> {
             Ok(net.forward(&random(&[8, 1, 48, 48], 7, device)?, Mode::Eval)?.to_device(&Device::Cpu)?)
         };
         let inference = relative(&infer(&net, device)?, &infer(&reference, &Device::Cpu)?)?;
@@ -215,9 +236,9 @@ fn adam(t: i32) -> Update {
         new_in_mean: 0.1,
         new_in_square: 0.001,
         of_mean: (1e-3 * correction) as f32,
-        of_gradient: 0.0,
         of_square: 1.0,
         epsilon: 1e-7,
+        ..Default::default()
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use candle_core::Device;
 use candle_nn::VarMap;
-use fer::model::{Dcnn, DcnnConfig};
-use fer::nn::on_device::{EpochPlan, Update, Warp};
+use fer::model::DcnnConfig;
+use fer::nn::engine::{Change, EpochPlan, Treatment, Update};
 use fer::nn::{Compute, Mode, Network, Precision};
 use serde_json::json;
 
@@ -54,21 +54,23 @@ fn step_times(
     let compute = Compute { precision, deterministic: false };
     let net = dcnn(&weights, device, compute)?;
     let count = batch * steps;
-    let mut training = training(&net, &samples(count, batch)?)?;
-    let warp = Warp { map: Some(([0.97, -0.1, 0.1, 0.97], [3.0, -1.5])), ..Default::default() };
-    let plan = EpochPlan { order: (0..count as u32).collect(), warps: vec![warp; count], tones: Vec::new() };
+    let mut training = training(&net, &samples(count, batch)?, Treatment::default())?;
+    let change = Change { map: Some(([0.97, -0.1, 0.1, 0.97], [3.0, -1.5])), ..Default::default() };
+    let (order, changes) = ((0..count as u32).collect(), vec![change; count]);
+    let plan = EpochPlan { order, changes, mixes: Vec::new() };
     let update = Update {
         new_in_mean: 0.1,
         new_in_square: 0.001,
         of_mean: 1e-3,
-        of_gradient: 0.0,
         of_square: 1.0,
         epsilon: 1e-7,
+        ..Default::default()
     };
     let mut times = Vec::new();
     for epoch in 0..11 {
         let started = Instant::now();
-        let results = training.train(epoch, 0, &plan, &vec![update; steps])?;
+        training.begin(epoch, &plan)?;
+        let results = training.train(0..steps, &vec![update; steps])?;
         if results.iter().any(|result| !result.loss.is_finite()) {
             return Err("a loss is not finite".into());
         }
@@ -82,11 +84,11 @@ fn inference_times(device: &Device, precision: Precision, batch: usize) -> Resul
     const CALLS: usize = 10;
     let weights = VarMap::new();
     let compute = Compute { precision, deterministic: false };
-    Dcnn::new(&DcnnConfig::default(), fer::nn::var_builder(&weights, 42, device))?;
+    dcnn(&weights, device, compute)?;
     let tensors = weights.data().lock().map_err(|_| "poisoned")?;
     let tensors = tensors.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect();
     let vb = candle_nn::VarBuilder::from_tensors(tensors, candle_core::DType::F32, device);
-    let net = Dcnn::new(&DcnnConfig::default(), vb)?.compute(compute);
+    let net = DcnnConfig::default().network(vb)?.compute(compute);
     let images = random(&[batch, 1, 48, 48], 5, device)?;
     let mut times = Vec::new();
     for _ in 0..16 {

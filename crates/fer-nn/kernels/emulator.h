@@ -17,6 +17,7 @@
 #define __device__
 #define __shared__ static
 
+using std::max;
 using std::min;
 
 struct dim3 { unsigned x, y, z; };
@@ -27,6 +28,7 @@ inline void __threadfence() {}
 inline unsigned atomicAdd(unsigned* to, unsigned value) { return (*to += value) - value; }
 template <typename T> T __ldcg(const T* from) { return *from; }
 template <typename T> T __ldg(const T* from) { return *from; }
+inline float __fdividef(float a, float b) { return a / b; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
 
 namespace emulator {

@@ -1,9 +1,11 @@
 // All kernels, as one module.
 #include "batch.cu"
 #include "direct.cu"
+#include "joined.cu"
 #include "layers.cu"
 #include "layout.cu"
 #include "loss.cu"
+#include "mean.cu"
 #include "optimizer.cu"
 #include "stage.cu"
 #include "tone.cu"

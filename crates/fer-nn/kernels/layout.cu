@@ -4,7 +4,7 @@
 struct LayoutArgs {
     const float* planar;  // (outer, channels, area)
     float* last;          // (outer, area, channels)
-    bf16* half;           // a copy of `last`; none where null
+    bf16* half;           // a copy of `last`; none where null. To planar: what is read where `last` is null
     u32 outer, channels, area;
 };
 
@@ -29,6 +29,6 @@ KERNEL(to_channels_last_f32, LayoutArgs, to_channels_last)
 __device__ void to_planar(const LayoutArgs& a) {
     u32 i;
     size_t planar;
-    if (place_of(a, i, planar)) const_cast<float*>(a.planar)[planar] = a.last[i];
+    if (place_of(a, i, planar)) const_cast<float*>(a.planar)[planar] = a.last ? a.last[i] : to_float(a.half[i]);
 }
 KERNEL(to_planar_f32, LayoutArgs, to_planar)

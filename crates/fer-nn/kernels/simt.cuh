@@ -63,9 +63,13 @@ __device__ inline void store(T* to, const float (&from)[N]) {
 #ifdef __CUDACC__
 __device__ inline double product(double a, double b) { return __dmul_rn(a, b); }
 __device__ inline double sum(double a, double b) { return __dadd_rn(a, b); }
+__device__ inline float product_f32(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline float sum_f32(float a, float b) { return __fadd_rn(a, b); }
 #else
 inline double product(double a, double b) { return a * b; }
 inline double sum(double a, double b) { return a + b; }
+inline float product_f32(float a, float b) { return a * b; }
+inline float sum_f32(float a, float b) { return a + b; }
 #endif
 
 __device__ inline u32 div_up(u32 a, u32 b) { return (a + b - 1) / b; }

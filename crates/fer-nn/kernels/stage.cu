@@ -1,5 +1,7 @@
 // What follows a convolution or a dense layer: bias, activation, batch norm, 2×2 maximum pooling and dropout, forward
-// and backward, in as few passes over memory as the batch's statistics allow.
+// and backward, in as few passes over memory as the batch's statistics allow. Where an addition or a second activation
+// stands between norm and pooling, `joined.cu` has the forward pass and the first of the passes back; it has `z` for all
+// activations but LINEAR, RELU and ELU too.
 //
 // With `c` the convolution's result, `y = activation(c + bias)`, `n = (y − center)·scale + shift` and `z` the masked
 // maxima of `n`, three passes read `c` again rather than keep `y`:
@@ -8,117 +10,7 @@
 //     tail             z
 //     tail_sums        Σ dn, Σ dn·(y − center) → dγ, dβ, scale, slope, constant
 //     tail_backward    da = (scale·dn + slope·(y − center) + constant)·activation′, Σ da → dbias
-//
-// Tensors are (batch, height, width, channels). A block is (vectors of channels, rows).
-#include "philox.cuh"
-#include "stage.cuh"
-
-__device__ inline size_t at(u32 image, u32 area, u32 position, u32 channels, u32 channel) {
-    return (size_t(image) * area + position) * channels + channel;
-}
-
-__device__ inline float activate(float x, u32 activation) {
-    switch (activation) {
-        case RELU: return x < 0 ? 0 : x;
-        case ELU: {
-            // Without a branch, so that the values of a thread are worked on side by side.
-            const float below = expm1f(fminf(x, 0.0f));
-            return x <= 0 ? below : x;
-        }
-        default: return x;
-    }
-}
-
-// The activation's derivative, from its output.
-__device__ inline float slope_of(float y, u32 activation) {
-    switch (activation) {
-        case RELU: return y > 0 ? 1 : 0;
-        case ELU: return y > 0 ? 1 : y + 1;
-        default: return 1;
-    }
-}
-
-template <int N>
-__device__ inline void load_channels(const float* from, u32 channel, float (&to)[N]) {
-#pragma unroll
-    for (int i = 0; i < N; i++) to[i] = from ? from[channel + i] : 0;
-}
-
-// `y` of `N` channels at one place.
-template <typename C, int N>
-__device__ inline void load_y(const C* c, const float (&bias)[N], u32 activation, float (&y)[N]) {
-    load<N>(c, y);
-#pragma unroll
-    for (int i = 0; i < N; i++) y[i] = activate(y[i] + bias[i], activation);
-}
-
-template <int N>
-struct Norm {
-    float center[N], scale[N], shift[N];
-    __device__ Norm(const float* norm, u32 channels, u32 channel) {
-        load_channels<N>(norm, channel, center);
-        load_channels<N>(norm + channels, channel, scale);
-        load_channels<N>(norm + 2 * channels, channel, shift);
-    }
-    __device__ float apply(int i, float y) const { return fmaf(y - center[i], scale[i], shift[i]); }
-};
-
-// The factors of the gradient that goes back through the normalisation.
-template <int N>
-struct Slopes {
-    float scale[N], slope[N], constant[N];
-    __device__ Slopes(const float* slopes, u32 channels, u32 channel) {
-        load_channels<N>(slopes, channel, scale);
-        load_channels<N>(slopes + channels, channel, slope);
-        load_channels<N>(slopes + 2 * channels, channel, constant);
-    }
-};
-
-// The greater; the first when they are equal, NaN when either is.
-__device__ inline bool is_greater(float b, float a) { return b > a || b != b; }
-
-// Where a window's first maximum is: 0 and 1 above, 2 and 3 below.
-__device__ inline u32 first_maximum(float a, float b, float c, float d) {
-    const bool right = is_greater(b, a), under_right = is_greater(d, c);
-    const bool below = is_greater(under_right ? d : c, right ? b : a);
-    return below ? 2 + under_right : right;
-}
-
-// Four positions of an image's output for `N` channels: those that one draw of dropout's words serves.
-struct Quad {
-    u32 image, first, area, quads;
-    __device__ Quad(const StageArgs& a, u32 item) {
-        area = a.pool ? (a.height / 2) * (a.width / 2) : a.height * a.width;
-        quads = div_up(area, 4);
-        image = item / quads;
-        first = item % quads * 4;
-    }
-    // The place in `c` of the first of the window under an output position.
-    __device__ u32 place(const StageArgs& a, u32 position) const {
-        if (!a.pool) return position;
-        const u32 width = a.width / 2;
-        return position / width * 2 * a.width + position % width * 2;
-    }
-};
-
-// The factors of dropout at the positions of a quad: value `lane` of a group of sixteen channels at position p of a
-// plane takes word p mod 4 of block 16·(plane·⌈area/4⌉ + p/4) + lane.
-template <int N>
-__device__ inline void dropout(const StageArgs& a, const Quad& quad, u32 channel, float (&factor)[4][N]) {
-#pragma unroll
-    for (int i = 0; i < N; i++) {
-        if (!a.dropout) {
-#pragma unroll
-            for (int p = 0; p < 4; p++) factor[p][i] = 1;
-            continue;
-        }
-        const u32 group = quad.image * div_up(a.channels, 16) + (channel + i) / 16;
-        const u32 block = 16 * (group * quad.quads + quad.first / 4) + (channel + i) % 16;
-        const Words words = philox(a.state->seed, a.purpose, a.state->epoch, a.state->step, block);
-#pragma unroll
-        for (int p = 0; p < 4; p++) factor[p][i] = words.word[p] >= a.threshold ? a.kept : 0;
-    }
-}
+#include "tail.cuh"
 
 template <typename C, int N>
 __device__ void moments(const StageArgs& a) {
@@ -131,12 +23,12 @@ __device__ void moments(const StageArgs& a) {
         float bias[N], of_values[N] = {}, of_squares[N] = {};
         load_channels<N>(a.bias, channel, bias);
         // Measured from a value of the channel, so that a mean far from zero costs no precision.
-        load_y<C, N>(c + at(0, area, 0, a.channels, channel), bias, a.activation, from);
+        load_y<C, N>(a, c + at(0, area, 0, a.channels, channel), bias, from);
 #pragma unroll 4
         for (u32 row = blockIdx.x * blockDim.y + threadIdx.y; row < rows; row += gridDim.x * blockDim.y) {
             float y[N];
             const size_t place = at(row / area, area, row % area, a.channels, channel);
-            load_y<C, N>(c + place, bias, a.activation, y);
+            load_y<C, N>(a, c + place, bias, y);
 #pragma unroll
             for (int i = 0; i < N; i++) {
                 const float v = y[i] - from[i];
@@ -175,14 +67,14 @@ __device__ void tail(const StageArgs& a) {
         if (position >= quad.area) break;
         const C* place = c + quad.place(a, position) * step;
         float best[N];
-        load_y<C, N>(place, bias, a.activation, best);
+        load_y<C, N, false>(a, place, bias, best);
 #pragma unroll
         for (int i = 0; i < N; i++) best[i] = norm.apply(i, best[i]);
         if (a.pool) {
             const size_t others[3] = {step, a.width * step, (a.width + 1) * step};
             float n[4][N];
 #pragma unroll
-            for (int k = 0; k < 3; k++) load_y<C, N>(place + others[k], bias, a.activation, n[k + 1]);
+            for (int k = 0; k < 3; k++) load_y<C, N, false>(a, place + others[k], bias, n[k + 1]);
 #pragma unroll
             for (int i = 0; i < N; i++) {
                 const float window[4] = {best[i], norm.apply(i, n[1][i]), norm.apply(i, n[2][i]), norm.apply(i, n[3][i])};
@@ -221,7 +113,7 @@ __device__ inline void visit(const StageArgs& a, u32 item, u32 channel, const fl
         const size_t place = quad.place(a, position) * step;
         if (!a.pool) {
             float y[N];
-            load_y<C, N>(c + place, bias, a.activation, y);
+            load_y<C, N>(a, c + place, bias, y);
 #pragma unroll
             for (int i = 0; i < N; i++) each(y[i], 0, i, dn[i], true);
             done(first + place, 0);
@@ -230,7 +122,7 @@ __device__ inline void visit(const StageArgs& a, u32 item, u32 channel, const fl
         const size_t members[4] = {place, place + step, place + a.width * step, place + (a.width + 1) * step};
         float y[4][N];
 #pragma unroll
-        for (int k = 0; k < 4; k++) load_y<C, N>(c + members[k], bias, a.activation, y[k]);
+        for (int k = 0; k < 4; k++) load_y<C, N>(a, c + members[k], bias, y[k]);
 #pragma unroll
         for (int i = 0; i < N; i++) {
             const u32 maximum = first_maximum(norm.apply(i, y[0][i]), norm.apply(i, y[1][i]), norm.apply(i, y[2][i]),
@@ -242,8 +134,6 @@ __device__ inline void visit(const StageArgs& a, u32 item, u32 channel, const fl
         for (u32 k = 0; k < 4; k++) done(first + members[k], k);
     }
 }
-
-__device__ inline u32 items(const StageArgs& a) { return a.batch * Quad(a, 0).quads; }
 
 template <typename C, typename Z, int N>
 __device__ void tail_sums(const StageArgs& a) {
@@ -281,7 +171,7 @@ __device__ void tail_backward(const StageArgs& a) {
         load_channels<N>(a.bias, channel, bias);
         auto gradient = [&](float y, int i, float dn) {
             const float inner = fmaf(slopes.slope[i], y - norm.center[i], slopes.constant[i]);
-            const float v = fmaf(slopes.scale[i], dn, inner) * slope_of(y, a.activation);
+            const float v = fmaf(slopes.scale[i], dn, inner) * derivative(y, a.activation, a.slope);
             of_da[i] += v;
             return v;
         };
@@ -291,16 +181,11 @@ __device__ void tail_backward(const StageArgs& a) {
             auto done = [&](size_t place, u32 k) { store<N>(da + place, out[k]); };
             visit<C, Z, N>(a, item, channel, bias, norm, each, done);
         }
-        // What no window covers: the last row and column where their number is odd.
-        const u32 columns = a.pool ? a.width % 2 * a.height : 0;
-        const u32 left = columns + (a.pool ? a.height % 2 * (a.width / 2 * 2) : 0);
-        const u32 rows = a.batch * left;
-        for (u32 row = blockIdx.x * blockDim.y + threadIdx.y; row < rows; row += gridDim.x * blockDim.y) {
-            const u32 which = row % left;
-            const u32 position = which < columns ? (which + 1) * a.width - 1 : (a.height - 1) * a.width + which - columns;
-            const size_t place = at(row / left, area, position, a.channels, channel);
+        const Uncovered uncovered(a);
+        for (u32 row = blockIdx.x * blockDim.y + threadIdx.y; row < uncovered.count; row += gridDim.x * blockDim.y) {
+            const size_t place = at(row / uncovered.of_image, area, uncovered.position(a, row), a.channels, channel);
             float y[N];
-            load_y<C, N>(static_cast<const C*>(a.c) + place, bias, a.activation, y);
+            load_y<C, N>(a, static_cast<const C*>(a.c) + place, bias, y);
 #pragma unroll
             for (int i = 0; i < N; i++) y[i] = gradient(y[i], i, 0);
             store<N>(da + place, y);

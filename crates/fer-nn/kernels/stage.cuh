@@ -2,7 +2,7 @@
 #pragma once
 #include "simt.cuh"
 
-enum Activation : u32 { LINEAR, RELU, ELU };
+enum Activation : u32 { LINEAR, RELU, ELU, LEAKY_RELU, SILU, SIGMOID };
 
 // Where a training stands. It lives on the card, so that a replayed graph goes on instead of repeating itself.
 struct State {
@@ -14,7 +14,9 @@ struct StageArgs {
     const void* c;   // the convolution's result
     void* z;         // the stage's output, or its gradient
     void* da;        // the gradient of the convolution's result
-    const float* bias;
+    const void* skip;   // what is added, in the result's shape; nothing where null
+    void* dskip;        // its gradient; not wanted where null
+    const float* bias;  // none where null
     const float *gamma, *beta;
     float *running_mean, *running_var;
     double* moments;  // (2, channels): mean and 1/√(variance + ε), or, without gamma, mean and variance
@@ -26,10 +28,14 @@ struct StageArgs {
     double momentum, epsilon;
     double correction;  // of the variance that enters the moving variance
     u32 batch, height, width, channels;
-    u32 pool, activation;
-    u32 dropout;  // whether there is any
+    u32 pool, activation, after;
+    float slope, after_slope;  // of leaky ReLUs below 0
+    u32 skip_half;             // whether what is added is bf16
+    u32 adds_skip;             // whether its gradient is added to what is there
+    u32 dropout;               // whether there is any
     u32 purpose, threshold;
     float kept;  // 1/(1 − rate)
+    u32 unused;
 };
 
 // The mean rounded to f32 is what values are measured from; what the rounding left goes into the constant terms.

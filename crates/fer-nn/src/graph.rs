@@ -157,10 +157,22 @@ impl Graph {
     /// # Errors
     /// As [`Network::forward`].
     pub fn forward_all(&self, images: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if mode == Mode::Eval
+            && let Some(outputs) = self.held.infer(self.plan(), images, self.compute)?
+        {
+            return Ok(outputs);
+        }
         match mode {
             Mode::Eval => self.pieces().infer(&self.layers, images),
             Mode::Train(_) => self.pieces().in_turn(&self.layers, images, mode),
         }
+    }
+
+    /// The graph lowered.
+    #[cfg(any(feature = "cuda", test))]
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.pieces().plan
     }
 
     fn pieces(&self) -> &Arc<Pieces> {
@@ -177,12 +189,6 @@ impl Graph {
 
 impl Network for Graph {
     fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        #[cfg(feature = "cuda")]
-        if mode == Mode::Eval
-            && let Some(logits) = self.held.infer(&self.pieces().plan, images, self.compute)?
-        {
-            return Ok(logits);
-        }
         match self.forward_all(images, mode)?.into_iter().next() {
             Some(output) => Ok(output),
             None => bail!("the graph has no output"),
@@ -200,7 +206,7 @@ impl Network for Graph {
 
     #[cfg(feature = "cuda")]
     fn engine(&self, setup: &Setup) -> Result<Option<Box<dyn Engine>>> {
-        crate::gpu::held::training(&self.pieces().plan, setup, self.compute)
+        crate::gpu::on_cuda(self.plan(), setup, self.compute)
     }
 
     #[cfg(not(feature = "cuda"))]

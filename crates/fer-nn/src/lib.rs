@@ -13,7 +13,7 @@ mod device;
 pub mod engine;
 mod error;
 mod geometry;
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", test))]
 mod gpu;
 mod graph;
 pub mod initializer;

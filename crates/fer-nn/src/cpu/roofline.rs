@@ -12,7 +12,7 @@ use fer_rand::{Purpose, Stream};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::grouped_conv2d::{Kernel, Source, Weight, convolve, convolve_back, weight_gradient};
+use super::grouped_conv2d::{Source, Transformed, Weight, convolve, convolve_back, weight_gradient};
 use super::groups::{GROUP, Images, Norm, groups};
 use super::tail::{Slopes, Tail};
 use super::winograd;
@@ -103,7 +103,7 @@ fn convolutions(peak: f64) {
         let images =
             Images { data: &x, channels: in_channels, height: side, width: side, norm: Some(&norms) };
         let source = if i == 0 { Source::Plain(&x[..BATCH * area]) } else { Source::Groups(images) };
-        let mut kernel_memory = Kernel::default();
+        let mut kernel_memory = Transformed::default();
         let [share, of_gradient] = if i == 0 { [1.0; 2] } else { winograd::shares(&s) };
         let direct = (2 * weight.len() * BATCH * area) as f64;
         let bytes = 4.0 * (x.len() + y.len() + weight.len()) as f64;
@@ -134,9 +134,10 @@ fn convolutions(peak: f64) {
 fn tails(peak: f64) {
     for (block, (channels, side)) in [(64, 48), (128, 24), (256, 12)].into_iter().enumerate() {
         let stream = Stream { seed: 1, purpose: Purpose::named("dropout"), epoch: 0, item: 0 };
-        let tail = Tail { channels, height: side, width: side, pool: true, dropout: Some((0.4, stream)) };
+        let (dropout, after) = (Some((0.4, stream)), Activation::Linear);
+        let tail = Tail { height: side, width: side, pool: true, dropout, after };
         let y = values(BATCH * groups(channels) * side * side * GROUP);
-        let (mut z, mut da) = (vec![0.0; tail.out_len(BATCH)], y.clone());
+        let (mut z, mut da) = (vec![0.0; y.len() / 4], y.clone());
         let (norms, slopes) =
             (vec![Norm::IDENTITY; groups(channels)], vec![Slopes::IDENTITY; groups(channels)]);
         let [large, small] = [4.0 * y.len() as f64, 4.0 * z.len() as f64];
@@ -144,7 +145,7 @@ fn tails(peak: f64) {
             let name = format!("block {}, {name}", block + 1);
             line(&name, operations * y.len() as f64, 0.0, bytes, time, peak);
         };
-        let time = seconds(|| tail.forward(&y, &norms, &mut z));
+        let time = seconds(|| tail.forward(&y, &norms, None, &mut z));
         report("norm, pooling, dropout", 3.0, large + small, time);
         let time = seconds(|| _ = tail.backward_sums(&y, &norms, &mut z));
         report("their gradient, sums", 4.0, large + 2.0 * small, time);

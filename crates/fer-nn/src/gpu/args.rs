@@ -29,6 +29,8 @@ args! {
         c: Address,
         z: Address,
         da: Address,
+        skip: Address,
+        dskip: Address,
         bias: Address,
         gamma: Address,
         beta: Address,
@@ -52,10 +54,16 @@ args! {
         channels: u32,
         pool: u32,
         activation: u32,
+        after: u32,
+        slope: f32,
+        after_slope: f32,
+        skip_half: u32,
+        adds_skip: u32,
         dropout: u32,
         purpose: u32,
         threshold: u32,
         kept: f32,
+        unused: u32,
     }
     /// `direct.cu`
     DirectArgs {
@@ -79,7 +87,7 @@ args! {
     LossArgs {
         c: Address,
         bias: Address,
-        labels: Address,
+        targets: Address,
         class_weights: Address,
         dlogits: Address,
         dbias: Address,
@@ -96,30 +104,62 @@ args! {
         weights: Address,
         m: Address,
         v: Address,
+        averages: Address,
+        states: Address,
+        state_averages: Address,
         gradients: Address,
         half_gradients: Address,
         half_weights: Address,
         updates: Address,
+        norm: Address,
         state: Address,
+        partial: Address,
         tickets: Address,
         parameters: u32,
         halves: u32,
+        decayed: u32,
+        state_count: u32,
+        rule: u32,
+        unused: u32,
+    }
+    /// `Standard` of `standard.cuh`
+    StandardArgs {
+        mean: f32,
+        deviation: f32,
+        applies: u32,
+        unused: u32,
     }
     /// `batch.cu`
     BatchArgs {
         pixels: Address,
-        labels: Address,
+        targets: Address,
         order: Address,
         warps: Address,
         images: Address,
-        batch_labels: Address,
+        batch_targets: Address,
         state: Address,
         fill: f32,
         fill_mode: u32,
         height: u32,
         width: u32,
+        classes: u32,
+        stride: u32,
+        standard: StandardArgs,
+    }
+    /// `batch.cu`
+    MixArgs {
+        from: Address,
+        from_targets: Address,
+        to: Address,
+        to_targets: Address,
+        shares: Address,
+        partners: Address,
+        state: Address,
+        area: u32,
+        classes: u32,
         stride: u32,
         unused: u32,
+        standard: StandardArgs,
     }
     /// `tone.cu`
     BatchToneArgs {
@@ -127,9 +167,28 @@ args! {
         tones: Address,
         state: Address,
         area: u32,
+        width: u32,
         stride: u32,
         stretch: u32,
-        unused: u32,
+        clamps: u32,
+        erased: f32,
+        standard: StandardArgs,
+    }
+    /// `mean.cu`
+    MeanArgs {
+        maps: Address,
+        means: Address,
+        batch: u32,
+        area: u32,
+        channels: u32,
+        adds: u32,
+    }
+    /// `mean.cu`
+    AddArgs {
+        from: Address,
+        to: Address,
+        count: u32,
+        adds: u32,
     }
     /// `layout.cu`
     LayoutArgs {
@@ -153,7 +212,11 @@ args! {
         out_width: u32,
         size: u32,
         stride: u32,
+        top: u32,
+        left: u32,
         activation: u32,
+        slope: f32,
+        unused: u32,
     }
     /// `State` of `stage.cuh`
     State {
@@ -172,6 +235,12 @@ args! {
     ToneArgs {
         shift: f32,
         brightness: f32,
+        contrast: f32,
+        offset: f32,
+        top: u32,
+        left: u32,
+        bottom: u32,
+        right: u32,
     }
 }
 

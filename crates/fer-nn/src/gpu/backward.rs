@@ -2,82 +2,148 @@
 
 use candle_core::Result;
 
-use super::args::StageArgs;
-use super::pass::{Phase, Plan, Program, dense_sizes};
-use super::spread::Spread;
-use super::{Direction, Gpu, Half, Kind, Product};
+use super::args::{AddArgs, MeanArgs, StageArgs};
+use super::assignment::Gradient;
+use super::forward::number;
+use super::program::{Phase, Prepared, Program};
+use super::sizes::{Sizes, Work, is_result};
+use super::spread::{Spread, THREADS};
+use super::{Address, Direction, Gpu, Half, Kind, Product};
+use crate::geometry::ConvShape;
+use crate::plan::Stage;
 
 impl<G: Gpu> Program<G> {
-    /// Queues the backward pass from the gradient of the logits, which is in `da`.
+    /// Queues the backward pass, from the gradient of the logits, which is in its place.
     pub fn backward(&self, batch: usize) -> Result<()> {
-        let plan = self.plan(batch)?;
-        let last = plan.geometry.len() - 1;
-        for (i, g) in plan.geometry.iter().enumerate().rev() {
-            if i < last {
-                let args = StageArgs { z: self.dz, da: self.da, ..self.stage_args(i, g, Phase::Train) };
-                if self.chain.stages[i].norm.is_some() {
-                    self.tail("tail_sums", g, &args, |spread, items| spread.sums(items, 2))?;
-                }
-                self.tail("tail_backward", g, &args, |spread, items| spread.sums(items, 2))?;
+        let prepared = self.prepared(batch)?;
+        let last = prepared.sizes.len() - 1;
+        for (i, (stage, sizes)) in self.plan.stages.iter().zip(&prepared.sizes).enumerate().rev() {
+            if let Work::Input = sizes.work {
+                self.sum_back(prepared, i)?;
+                continue;
             }
-            self.convolve_back(plan, i)?;
+            if i < last && !is_result(stage, sizes) {
+                self.tail_back(i, stage, sizes)?;
+            }
+            self.compute_back(prepared, i)?;
         }
         Ok(())
     }
 
-    /// From the gradient of a stage's convolution: those of its weight and of what it read.
-    fn convolve_back(&self, plan: &Plan<G>, i: usize) -> Result<()> {
-        let (g, x) = (&plan.geometry[i], self.source(plan, i));
-        let at = self.parameters.places[i].weight;
-        if g.direct {
-            let spread = Spread::of(g.shape.out_channels, 2);
-            let (kernel, kind) = (g.shape.kernel.0, g.kind.name());
-            let grid = spread.sums(g.shape.batch * g.shape.out_height, 1);
-            let args = self.direct_args(g, self.da, grid[0]);
-            let name = format!("direct_gradient_{kind}_{kernel}_{}", spread.vector);
-            self.gpu().launch(&name, grid, spread.block, &args)?;
-            let values = g.shape.out_channels * kernel * kernel;
-            return self.gpu().launch(
-                &format!("direct_sum_{kernel}"),
-                [values.div_ceil(64), 1],
-                [64, 1],
-                &args,
-            );
+    /// From the gradient of a stage's output to that of its result, and of what is added to it.
+    fn tail_back(&self, i: usize, stage: &Stage, sizes: &Sizes) -> Result<()> {
+        let back = self.stages[i].back;
+        let args = StageArgs { z: back.dz, da: back.da, ..self.stage_args(i, sizes, Phase::Train) };
+        let sums = |spread: &Spread, items: usize| spread.sums(items, 2);
+        if stage.is_simple() {
+            if stage.norm.is_some() {
+                self.tail("tail_sums", sizes, &args, sums)?;
+            }
+            return self.tail("tail_backward", sizes, &args, sums);
         }
-        let (weight, da) = (self.weight(i, g), self.da);
-        match &plan.convolutions[i] {
-            Some(conv) => {
-                let dweight = match g.kind {
-                    Kind::Bf16 => self.half_gradients.after::<Half>(at),
-                    Kind::F32 => self.gradients.after::<f32>(at),
+        let Gradient { at: dskip, adds } = back.skip.unwrap_or_default();
+        let joined = StageArgs { dskip, adds_skip: u32::from(adds), ..args };
+        self.tail("joined_sums", sizes, &joined, sums)?;
+        // The gradient before what was joined is in the place of the result's, which may be it.
+        let is_done = stage.norm.is_none() && args.bias == Address::NONE && number(stage.activation).0 == 0;
+        if is_done {
+            return Ok(());
+        }
+        let args = StageArgs { z: back.da, pool: 0, dropout: 0, ..args };
+        self.tail("tail_backward", &Sizes { out: sizes.kind, pool: false, ..*sizes }, &args, sums)
+    }
+
+    /// Of a stage that only adds: both gradients are that of its output, changed by what follows the addition.
+    fn sum_back(&self, prepared: &Prepared<G>, i: usize) -> Result<()> {
+        let (sizes, back) = (&prepared.sizes[i], self.stages[i].back);
+        let skip = self.plan.stages[i].skip.and_then(super::sizes::stage_of);
+        let skip_kind = skip.map_or(sizes.kind, |skip| prepared.sizes[skip].out);
+        for (to, kind) in [(back.skip, skip_kind), (back.input, self.input_kind(prepared, i))] {
+            if let Some(to) = to {
+                self.add(back.dz, sizes.out, to, kind, sizes.out_len())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&self, from: Address, from_kind: Kind, to: Gradient, kind: Kind, count: usize) -> Result<()> {
+        let vector = if count.is_multiple_of(4) { 4 } else { 1 };
+        let args = AddArgs { from, to: to.at, count: count as u32, adds: u32::from(to.adds) };
+        let name = format!("add_{}_{}_{vector}", from_kind.name(), kind.name());
+        self.gpu().launch(&name, [(count / vector).div_ceil(THREADS), 1], [THREADS, 1], &args)
+    }
+
+    /// From the gradient of a stage's result: those of its weight and of what it read.
+    fn compute_back(&self, prepared: &Prepared<G>, i: usize) -> Result<()> {
+        let (sizes, back) = (&prepared.sizes[i], self.stages[i].back);
+        let (x, da) = (self.source(i, sizes), back.da);
+        let at = self.parameters.places[i].weight;
+        match (sizes.work, &prepared.convolutions[i]) {
+            (Work::Direct(s), _) => self.direct_back(i, sizes, &s),
+            (_, Some(conv)) => {
+                let dweight = match sizes.has_half_weight() {
+                    true => self.half_gradients.after::<Half>(at),
+                    false => self.gradients.after::<f32>(at),
                 };
                 self.gpu().convolve(conv, Direction::Weight, [x, da], dweight)?;
-                if i > 0 {
-                    self.gpu().convolve(conv, Direction::Input, [weight, da], self.dz)?;
+                let Some(input) = back.input else { return Ok(()) };
+                let operands = [self.weight(i, sizes, Phase::Train), da];
+                if !input.adds {
+                    return self.gpu().convolve(conv, Direction::Input, operands, input.at);
                 }
+                // cuDNN tries its algorithms without adding to what is there, so the sum is a kernel of its own.
+                self.gpu().convolve(conv, Direction::Input, operands, back.scratch)?;
+                let count = match sizes.work {
+                    Work::Convolution(s) => s.batch * s.in_size(),
+                    _ => 0,
+                };
+                self.add(back.scratch, sizes.kind, input, sizes.kind, count)
             }
-            None => {
-                let (batch, outputs, inputs) = dense_sizes(g);
-                let dweight = self.gradients.after::<f32>(at);
-                let plain = Product {
+            (Work::Dense { channels, positions }, _) => {
+                let (batch, outputs, inputs) = (sizes.batch, sizes.channels, channels * positions);
+                let of_weight = Product {
                     a: da,
                     b: x,
-                    c: dweight,
+                    c: self.gradients.after::<f32>(at),
                     a_transposed: true,
                     b_transposed: false,
+                    adds: false,
                     rows: outputs,
                     columns: inputs,
                     inner: batch,
                 };
-                self.gpu().multiply(plain)?;
-                if i > 0 {
-                    let (rows, columns, inner) = (batch, inputs, outputs);
-                    let to_input =
-                        Product { b: weight, c: self.dz, a_transposed: false, rows, columns, inner, ..plain };
-                    self.gpu().multiply(to_input)?;
-                }
+                self.gpu().multiply(of_weight)?;
+                let Some(input) = back.input else { return Ok(()) };
+                self.gpu().multiply(Product {
+                    b: self.weight(i, sizes, Phase::Train),
+                    c: input.at,
+                    a_transposed: false,
+                    adds: input.adds,
+                    rows: batch,
+                    inner: outputs,
+                    ..of_weight
+                })
             }
+            (Work::Mean { positions }, _) => {
+                let Some(input) = back.input else { return Ok(()) };
+                let args = self.mean_args(sizes, positions, input.at, da);
+                let args = MeanArgs { adds: u32::from(input.adds), ..args };
+                let name = format!("global_mean_backward_{}", self.input_kind(prepared, i).name());
+                let blocks = (sizes.result_len() * positions).div_ceil(THREADS);
+                self.gpu().launch(&name, [blocks, 1], [THREADS, 1], &args)
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn direct_back(&self, i: usize, sizes: &Sizes, s: &ConvShape) -> Result<()> {
+        let spread = Spread::of(s.out_channels, 2);
+        let (kernel, kind) = (s.kernel.0, sizes.kind.name());
+        let grid = spread.sums(s.batch * s.out_height, 1);
+        let args = self.direct_args(i, s, self.stages[i].back.da, grid[0], Phase::Train);
+        let name = format!("direct_gradient_{kind}_{kernel}_{}", spread.vector);
+        self.gpu().launch(&name, grid, spread.block, &args)?;
+        let values = s.out_channels * kernel * kernel;
+        self.gpu().launch(&format!("direct_sum_{kernel}"), [values.div_ceil(64), 1], [64, 1], &args)
     }
 }

@@ -18,7 +18,7 @@ use candle_core::{CudaDevice, CudaStorage, Error, Result, Storage, Tensor, bail}
 use super::args::Args;
 use super::cudnn::{Convolution, Cudnn};
 use super::{Address, Direction, Gpu, Kind, Product};
-use crate::cpu::conv2d::ConvShape;
+use crate::geometry::ConvShape;
 use crate::{Compute, Precision};
 
 /// The kernels, compiled by `build.rs`.
@@ -253,7 +253,7 @@ impl Gpu for Cuda {
         // cuBLAS counts by columns: a row-major matrix is its transpose there, and cᵀ = bᵀ·aᵀ.
         let (op_b, row_of_b) = if p.b_transposed { (CUBLAS_OP_T, inner) } else { (CUBLAS_OP_N, columns) };
         let (op_a, row_of_a) = if p.a_transposed { (CUBLAS_OP_T, rows) } else { (CUBLAS_OP_N, inner) };
-        let (one, zero) = (1.0_f32, 0.0_f32);
+        let (one, of_before) = (1.0_f32, if p.adds { 1.0_f32 } else { 0.0 });
         let f32_type = cublas::sys::cudaDataType_t::CUDA_R_32F;
         // SAFETY: the addresses are of matrices of these sizes, which the caller keeps; the factors are on the host,
         // as the handle's pointer mode is by default, and are read before the call returns.
@@ -272,7 +272,7 @@ impl Gpu for Cuda {
                 p.a.0 as *const c_void,
                 f32_type,
                 row_of_a,
-                (&raw const zero).cast(),
+                (&raw const of_before).cast(),
                 p.c.0 as *mut c_void,
                 f32_type,
                 columns,

@@ -14,8 +14,8 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use super::args::{Args, bytes, bytes_mut};
 use super::{Address, Direction, Gpu, Half, Kind, Product};
 use crate::cpu;
-use crate::cpu::conv2d::ConvShape;
 use crate::cpu::plain::products;
+use crate::geometry::ConvShape;
 
 type Launch =
     unsafe extern "C" fn(*const c_char, *const c_uint, *const c_uint, *const c_void, usize) -> c_int;
@@ -183,7 +183,7 @@ impl Gpu for Emulator {
             let (in_area, out_area) = (s.height * s.width, s.out_height * s.out_width);
             let taps = s.kernel.0 * s.kernel.1;
             let x_len = s.batch * s.in_channels * in_area;
-            let (y_len, w_len) = (s.batch * s.out_channels * out_area, s.out_channels * s.in_channels * taps);
+            let (y_len, w_len) = (s.batch * s.out_channels * out_area, s.weight_len());
             let lens = match direction {
                 Direction::Forward => [x_len, w_len, y_len],
                 Direction::Input => [w_len, y_len, x_len],
@@ -194,7 +194,7 @@ impl Gpu for Emulator {
             products(&s, |y, x, w| {
                 let y = last(y, s.out_channels, out_area);
                 let x = last(x, s.in_channels, in_area);
-                let w = last(w, s.in_channels, taps);
+                let w = last(w, s.in_channels / s.groups, taps);
                 let (to, a, b) = match direction {
                     Direction::Forward => (y, a[x], b[w]),
                     Direction::Input => (x, a[w], b[y]),
@@ -214,7 +214,10 @@ impl Gpu for Emulator {
             let at = |transposed, row, column, rows, columns| {
                 if transposed { column * rows + row } else { row * columns + column }
             };
-            let mut sums = vec![0.0_f64; p.rows * p.columns];
+            let mut sums = match p.adds {
+                true => read(Kind::F32, p.c, p.rows * p.columns).into_iter().map(f64::from).collect(),
+                false => vec![0.0_f64; p.rows * p.columns],
+            };
             for row in 0..p.rows {
                 for column in 0..p.columns {
                     for k in 0..p.inner {

@@ -5,40 +5,40 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
-use super::chain::Chain;
-use super::pass::{Phase, Program};
-use super::{Address, Gpu};
+use super::args::LayoutArgs;
+use super::program::{Phase, Program, Request};
+use super::sizes::{Unsupported, parameters, stage_of};
+use super::spread::THREADS;
+use super::{Address, Gpu, Kind};
 use crate::Precision;
-use crate::gpu::args::LayoutArgs;
-use crate::gpu::spread::THREADS;
+use crate::plan::Plan;
 
-/// A chain that answers.
+/// A network that answers.
 pub(crate) struct Inference<G: Gpu> {
     program: Program<G>,
     /// Images in the largest batch.
     most: usize,
     image: [usize; 3],
     /// Whether the weights may change between two calls.
-    variable: bool,
-    loaded: bool,
+    is_variable: bool,
+    is_loaded: bool,
     graphs: BTreeMap<usize, Option<G::Graph>>,
 }
 
 impl<G: Gpu> Inference<G> {
-    /// A chain for batches of at most these images; `None` when the card's convolutions cannot have its shapes.
-    pub fn new(chain: Chain, gpu: Arc<G>, images: [usize; 4], precision: Precision) -> Result<Option<Self>> {
-        let [most, channels, height, width] = images;
-        let variable = chain.stages.iter().any(|stage| stage.parameters().any(Tensor::is_variable));
-        let program = Program::new(chain, gpu, images, precision, false)?;
-        let image = [channels, height, width];
-        Ok(program.map(|program| Self {
-            program,
-            most,
-            image,
-            variable,
-            loaded: false,
-            graphs: BTreeMap::new(),
-        }))
+    /// A network for batches of at most these images, or what keeps the card from recording it.
+    pub fn new(
+        plan: &Plan,
+        gpu: Arc<G>,
+        images: [usize; 4],
+        precision: Precision,
+    ) -> Result<std::result::Result<Self, Unsupported>> {
+        let [most, image @ ..] = images;
+        let is_variable = plan.stages.iter().any(|stage| parameters(stage).any(Tensor::is_variable));
+        let request = Request { precision, trains: false, averages: false };
+        let program = Program::new(plan, gpu, images, request)?;
+        let graphs = BTreeMap::new();
+        Ok(program.map(|program| Self { program, most, image, is_variable, is_loaded: false, graphs }))
     }
 
     /// Whether there is room for such images.
@@ -47,15 +47,15 @@ impl<G: Gpu> Inference<G> {
         batch <= self.most && image == self.image
     }
 
-    /// The logits `(batch, classes)` of images `(batch, channels, height, width)`.
-    pub fn forward(&mut self, images: &Tensor) -> Result<Tensor> {
+    /// All outputs for images `(batch, channels, height, width)`.
+    pub fn forward(&mut self, images: &Tensor) -> Result<Vec<Tensor>> {
         let batch = images.dim(0)?;
         self.program.prepare(batch)?;
         let gpu = self.program.memory.gpu.clone();
-        if self.variable || !self.loaded {
-            self.program.parameters.load(&*gpu)?;
+        if self.is_variable || !self.is_loaded {
+            self.program.parameters.load(&*gpu, self.program.parameters.trained)?;
             self.program.use_moving_statistics(batch)?;
-            self.loaded = true;
+            self.is_loaded = true;
         }
         let to = self.program.images;
         gpu.read(images, &mut |from| copy(&*gpu, from, to, images.elem_count()))?;
@@ -72,8 +72,27 @@ impl<G: Gpu> Inference<G> {
                 self.graphs.insert(batch, None);
             }
         }
-        let (from, classes) = (self.program.output(), self.program.chain.classes());
-        gpu.tensor(&[batch, classes], &mut |to| copy(&*gpu, from, to, batch * classes))
+        let outputs = self.program.plan.outputs.iter().filter_map(|&output| stage_of(output));
+        outputs.map(|stage| self.output(batch, stage)).collect()
+    }
+
+    /// The output of a stage, as a tensor.
+    fn output(&self, batch: usize, stage: usize) -> Result<Tensor> {
+        let (gpu, sizes) = (&*self.program.memory.gpu, &self.program.prepared(batch)?.sizes[stage]);
+        let (from, (height, width)) = (self.program.stages[stage].z, sizes.out_size());
+        let [outer, channels, area] = [sizes.batch, sizes.channels, height * width].map(|n| n as u32);
+        gpu.tensor(&sizes.out_dims(), &mut |planar| {
+            let args = LayoutArgs {
+                planar,
+                last: if sizes.out == Kind::F32 { from } else { Address::NONE },
+                half: if sizes.out == Kind::Bf16 { from } else { Address::NONE },
+                outer,
+                channels,
+                area,
+                unused: 0,
+            };
+            gpu.launch("to_planar_f32", [sizes.out_len().div_ceil(THREADS), 1], [THREADS, 1], &args)
+        })
     }
 }
 

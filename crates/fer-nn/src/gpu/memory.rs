@@ -19,12 +19,12 @@ impl<G: Gpu> Memory<G> {
         Self { gpu, blocks: RefCell::default() }
     }
 
-    /// Zeros; nowhere for none.
+    /// `len` zeros. Of no values the address is [`Address::NONE`].
     pub fn zeros<T>(&self, len: usize) -> Result<Address> {
         self.bytes(len * size_of::<T>())
     }
 
-    /// Bytes of zeros; nowhere for none.
+    /// `len` bytes of zeros. Of no bytes the address is [`Address::NONE`].
     pub fn bytes(&self, len: usize) -> Result<Address> {
         if len == 0 {
             return Ok(Address::NONE);
@@ -34,7 +34,7 @@ impl<G: Gpu> Memory<G> {
         Ok(address)
     }
 
-    /// Memory that holds these values.
+    /// Memory that holds these values. Of no values the address is [`Address::NONE`].
     pub fn holding<T: Copy>(&self, values: &[T]) -> Result<Address> {
         let address = self.zeros::<T>(values.len())?;
         self.write(values, address)?;

@@ -1,5 +1,9 @@
 //! A network on a graphics card: forward, backward and the optimiser in few launches over memory that is kept.
 //!
+//! A [`Plan`](crate::plan::Plan) of layers that a card records is a `program`: its stages' sizes (`sizes`), variables
+//! (`parameters`), memory (`memory`, `assignment`, `reuse`) and launches (`forward`, `backward`). [`Training`] adds batches and the
+//! optimiser; [`Inference`] answers. Layers that are called one by one are `planar`.
+//!
 //! What a card does is a [`Gpu`]: memory, the kernels of `kernels/`, convolutions, products, and sequences of these
 //! recorded once and replayed. CUDA is one; in tests an emulator is another, that runs the same kernels on the CPU. All
 //! that is decided on the host, and every index in a kernel, is so tested without a card.
@@ -7,21 +11,28 @@
 //! Tensors of the card lie channels last, `(batch, height, width, channels)`.
 
 pub(crate) mod args;
+mod assignment;
 mod backward;
-mod chain;
+mod batches;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 #[cfg(feature = "cuda")]
 mod cudnn;
 #[cfg(test)]
 mod emulator;
+mod forward;
 #[cfg(feature = "cuda")]
 pub(crate) mod held;
 mod inference;
-mod layers;
 mod memory;
+mod optimizer;
 mod parameters;
-mod pass;
+mod planar;
+mod program;
+mod reuse;
+#[cfg(feature = "cuda")]
+pub(crate) mod single;
+mod sizes;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -29,19 +40,22 @@ mod training;
 
 use candle_core::{Result, Tensor};
 
-use crate::cpu::conv2d::ConvShape;
+use crate::geometry::ConvShape;
 use args::Args;
 
-pub(crate) use chain::Chain;
 pub(crate) use inference::Inference;
+#[cfg(test)]
 pub(crate) use training::Training;
+#[cfg(feature = "cuda")]
+pub(crate) use training::on_cuda;
 
-/// A place in the card's memory, in bytes. 0 is nowhere.
+/// A place in the card's memory, in bytes; 0 is no place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Address(pub u64);
 
 impl Address {
+    /// No place: kernels take it for values that there are none of.
     pub const NONE: Self = Self(0);
 
     /// The place `len` values of `T` further on.
@@ -87,7 +101,7 @@ pub(crate) enum Direction {
     Weight,
 }
 
-/// `c = a·b` of row-major f32 matrices, `(rows, inner)·(inner, columns)`, each stored as it is or transposed.
+/// `c = a·b`, or `c += a·b`, of row-major f32 matrices, `(rows, inner)·(inner, columns)`, each stored as it is or transposed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
     pub a: Address,
@@ -95,6 +109,8 @@ pub(crate) struct Product {
     pub c: Address,
     pub a_transposed: bool,
     pub b_transposed: bool,
+    /// Whether the product is added to what is in `c`.
+    pub adds: bool,
     pub rows: usize,
     pub columns: usize,
     pub inner: usize,

@@ -1,47 +1,42 @@
 //! A training whose data, weights and optimiser live on a card.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, bail};
 
-use super::args::{BatchArgs, BatchToneArgs, LossArgs, OptimizerArgs, State, ToneArgs, WarpArgs};
-use super::chain::Chain;
-use super::memory::Memory;
-use super::pass::{Phase, Program};
+use super::args::{LossArgs, State};
+use super::batches::{Batch, Batches, Made};
+use super::optimizer::Optimizer;
+use super::program::{Phase, Program, Request};
+use super::sizes::{Unsupported, trainable};
 use super::spread::THREADS;
 use super::{Address, Gpu};
-use crate::Compute;
-use crate::on_device::{
-    BatchResult, Edge, EpochPlan, Moments, OnDevice, Samples, Setup, Stretch, Tone, Update, Warp,
-};
+use crate::engine::{Engine, EpochPlan, Samples, Setup, Slots, StepResult, Update};
+use crate::plan::Plan;
+use crate::{Compute, Precision};
 
-/// A training on a card. See [`OnDevice`].
+/// A training on a card. See [`Engine`].
 pub(crate) struct Training<G: Gpu> {
     program: Program<G>,
-    train: Set,
-    valid: Option<Set>,
-    edge: Edge,
-    /// How images' values are changed, and by what.
-    tones: Option<(Stretch, Address)>,
+    train: Batches,
+    valid: Option<Batches>,
+    optimizer: Optimizer,
     smoothing: f32,
     class_weights: Address,
     seed: u64,
-    batch_labels: Address,
-    updates: Address,
+    targets: Address,
     results: Results,
-    moments: [Address; 2],
-    graphs: BTreeMap<(Phase, usize), Option<G::Graph>>,
+    graphs: BTreeMap<Recorded, Option<G::Graph>>,
+    /// The epoch that was begun.
+    epoch: Option<u32>,
+    /// Whether the averages are still to be the variables' values.
+    averages_are_new: bool,
 }
 
-/// A set of samples on the card.
-struct Set {
-    samples: Samples,
-    pixels: Address,
-    labels: Address,
-    order: Address,
-    warps: Address,
-}
+/// Steps that are recorded apart: of a phase, a size of batches and ways to make them; whether gradients are clipped.
+type Recorded = (Phase, usize, Made, bool);
 
 /// What is measured in each step.
 struct Results {
@@ -49,71 +44,66 @@ struct Results {
     correct: Address,
 }
 
-impl Set {
-    fn new<G: Gpu>(samples: &Samples, memory: &Memory<G>, is_trained_on: bool) -> Result<Self> {
-        let planned = if is_trained_on { samples.labels.len() } else { 0 };
-        Ok(Self {
-            pixels: memory.holding(&samples.pixels)?,
-            labels: memory.holding(&samples.labels)?,
-            order: memory.zeros::<u32>(planned)?,
-            warps: memory.zeros::<WarpArgs>(planned)?,
-            samples: samples.clone(),
-        })
-    }
-
-    /// Images in step `step`.
-    fn batch(&self, step: usize) -> usize {
-        self.samples.batch_size.min(self.samples.labels.len() - step * self.samples.batch_size)
-    }
-}
-
 impl<G: Gpu> Training<G> {
-    /// A training of the chain; `None` when the card's convolutions cannot have its shapes.
-    pub fn new(chain: Chain, gpu: Arc<G>, setup: &Setup, compute: Compute) -> Result<Option<Self>> {
-        let &Setup { train, valid, edge, tones, label_smoothing, class_weights, seed } = setup;
-        let sets = [Some(train), valid];
-        for samples in sets.into_iter().flatten() {
-            samples.check(chain.classes())?;
+    /// A training of the network, or what keeps the card from recording it.
+    pub fn new(
+        plan: &Plan,
+        gpu: Arc<G>,
+        setup: &Setup,
+        compute: Compute,
+    ) -> Result<std::result::Result<Self, Unsupported>> {
+        if let Err(unsupported) = trainable(plan) {
+            return Ok(Err(unsupported));
         }
-        let batch = sets.into_iter().flatten().map(Samples::largest_batch).max().unwrap_or(0);
-        let images = [batch, 1, train.height, train.width];
-        let advice = || {
-            let precision = compute.precision;
-            format!(
-                "batches of {batch} images in {precision} on the card (smaller ones need less memory, bf16 half)"
-            )
+        let &Setup { train, valid, treatment, label_smoothing, class_weights, seed, .. } = setup;
+        let sets = [Some(train), valid];
+        let most = sets.into_iter().flatten().map(|set| set.batch_size.min(set.len())).max().unwrap_or(0);
+        let images = [most, 1, train.height, train.width];
+        let Compute { precision, .. } = compute;
+        let advice = |e: candle_core::Error| e.context(advice(most, precision));
+        if most == 0 {
+            bail!("{} samples in batches of {}", train.len(), train.batch_size)
+        }
+        let request = Request { precision, trains: true, averages: setup.averages };
+        let mut program = match Program::new(plan, gpu, images, request).map_err(advice)? {
+            Ok(program) => program,
+            Err(unsupported) => return Ok(Err(unsupported)),
         };
-        let program =
-            Program::new(chain, gpu, images, compute.precision, true).map_err(|e| e.context(advice()))?;
-        let Some(mut program) = program else { return Ok(None) };
-        for samples in sets.into_iter().flatten() {
-            program.prepare(samples.largest_batch()).map_err(|e| e.context(advice()))?;
-            program.prepare(samples.last_batch()).map_err(|e| e.context(advice()))?;
+        program.prepare(most).map_err(advice)?;
+        let classes = program.classes(most)?;
+        sets.into_iter().flatten().try_for_each(|samples| samples.check(classes))?;
+        let size = |samples: &Samples| (samples.height, samples.width);
+        if let Some(valid) = valid.filter(|valid| size(valid) != size(train)) {
+            bail!("images of {:?} pixels to train on, of {:?} to validate on", size(train), size(valid))
+        }
+        let batches = |samples: &Samples, is_trained_on| {
+            Batches::new(samples, treatment, &program.memory, is_trained_on)
+        };
+        let train = batches(train, true)?;
+        let valid = valid.map(|valid| batches(valid, false)).transpose()?;
+        for len in [Some(&train), valid.as_ref()].into_iter().flatten().flat_map(Batches::lens) {
+            program.prepare(len).map_err(advice)?;
         }
         let memory = &program.memory;
-        let steps = sets.into_iter().flatten().map(Samples::steps).max().unwrap_or(0);
+        let steps = train.steps().max(valid.as_ref().map_or(0, Batches::steps));
         let weights: Vec<f32> =
             class_weights.unwrap_or_default().iter().map(|&weight| weight as f32).collect();
-        Ok(Some(Self {
-            train: Set::new(train, memory, true)?,
-            valid: valid.map(|valid| Set::new(valid, memory, false)).transpose()?,
-            edge,
-            tones: match tones {
-                Some(stretch) => Some((stretch, memory.zeros::<ToneArgs>(train.labels.len())?)),
-                None => None,
-            },
+        if !weights.is_empty() && weights.len() != classes {
+            bail!("{} class weights of {classes} classes", weights.len())
+        }
+        Ok(Ok(Self {
+            optimizer: Optimizer::new(setup.rule, setup.decays_all, train.steps(), &program)?,
             smoothing: label_smoothing as f32,
             class_weights: memory.holding(&weights)?,
             seed,
-            batch_labels: memory.zeros::<u32>(batch)?,
-            updates: memory.zeros::<Update>(train.steps())?,
+            targets: memory.zeros::<f32>(most * classes)?,
             results: Results { losses: memory.zeros::<f64>(steps)?, correct: memory.zeros::<u32>(steps)? },
-            moments: [
-                memory.zeros::<f32>(program.parameters.len)?,
-                memory.zeros::<f32>(program.parameters.len)?,
-            ],
             graphs: BTreeMap::new(),
+            epoch: None,
+            averages_are_new: setup.averages,
             program,
+            train,
+            valid,
         }))
     }
 
@@ -121,208 +111,171 @@ impl<G: Gpu> Training<G> {
         &self.program.memory.gpu
     }
 
-    /// Queues a step on the next batch: by its recording from the third of its size on. The first is done call by
+    /// Queues a step on the next batch: by its recording from the third of its kind on. The first is done call by
     /// call, so that whatever is prepared at its first use is prepared.
-    fn step(&mut self, phase: Phase, batch: usize) -> Result<()> {
-        match self.graphs.get(&(phase, batch)) {
+    fn step(&mut self, phase: Phase, batch: usize, clips: bool) -> Result<()> {
+        let made = if phase == Phase::Train { self.train.made() } else { Made::default() };
+        let key = (phase, batch, made, clips);
+        match self.graphs.get(&key) {
             Some(Some(graph)) => self.gpu().replay(graph),
             Some(None) => {
-                let graph = self.gpu().record(&mut || self.queue(phase, batch))?;
+                let graph = self.gpu().record(&mut || self.queue(phase, batch, clips))?;
                 self.gpu().replay(&graph)?;
-                self.graphs.insert((phase, batch), Some(graph));
+                self.graphs.insert(key, Some(graph));
                 Ok(())
             }
             None => {
-                self.queue(phase, batch)?;
-                self.graphs.insert((phase, batch), None);
+                self.queue(phase, batch, clips)?;
+                self.graphs.insert(key, None);
                 Ok(())
             }
         }
     }
 
     /// Queues the launches of a step. Everything that changes from step to step is on the card.
-    fn queue(&self, phase: Phase, batch: usize) -> Result<()> {
+    fn queue(&self, phase: Phase, batch: usize, clips: bool) -> Result<()> {
         let program = &self.program;
-        self.queue_batch(phase, batch)?;
-        program.forward(batch, phase, false)?;
         let trains = phase == Phase::Train;
-        let [bias, dbias] = program.last_bias();
+        let batches = if trains { Some(&self.train) } else { self.valid.as_ref() };
+        let Some(batches) = batches else { bail!("there are no samples to validate on") };
+        let (images, targets, state) = (program.images, self.targets, program.state);
+        batches.queue(Batch { images, targets, state, len: batch }, self.gpu())?;
+        program.forward(batch, phase, false)?;
+        let ([bias, dbias], [logits, dlogits]) = (program.last_bias(phase), program.logits());
+        let if_trains = |address: Address| if trains { address } else { Address::NONE };
         let loss = LossArgs {
-            c: program.logits(),
+            c: logits,
             bias,
-            labels: self.batch_labels,
-            class_weights: if trains { self.class_weights } else { Address::NONE },
-            dlogits: if trains { program.da } else { Address::NONE },
+            targets,
+            class_weights: if_trains(self.class_weights),
+            dlogits: if_trains(dlogits),
             dbias,
             losses: self.results.losses,
             correct: self.results.correct,
-            state: program.state,
+            state,
             smoothing: self.smoothing,
             batch: batch as u32,
-            classes: program.chain.classes() as u32,
+            classes: program.classes(batch)? as u32,
             last: u32::from(!trains),
         };
         self.gpu().launch("cross_entropy_f32", [1, 1], [THREADS, 1], &loss)?;
         if trains {
             program.backward(batch)?;
-            self.queue_optimizer()?;
+            self.optimizer.queue(clips, program)?;
         }
         Ok(())
     }
 
-    fn queue_batch(&self, phase: Phase, batch: usize) -> Result<()> {
-        let set = match (phase, &self.valid) {
-            (Phase::Eval, Some(valid)) => valid,
-            _ => &self.train,
-        };
-        let Samples { height, width, batch_size, .. } = set.samples;
-        let (fill_mode, fill) = self.edge.number();
-        let args = BatchArgs {
-            pixels: set.pixels,
-            labels: set.labels,
-            order: set.order,
-            warps: set.warps,
-            images: self.program.images,
-            batch_labels: self.batch_labels,
-            state: self.program.state,
-            fill,
-            fill_mode,
-            height: height as u32,
-            width: width as u32,
-            stride: batch_size as u32,
-            unused: 0,
-        };
-        let grid = [batch, (height * width).div_ceil(THREADS)];
-        self.gpu().launch("batch_u8", grid, [THREADS, 1], &args)?;
-        let (Phase::Train, Some((stretch, tones))) = (phase, self.tones) else { return Ok(()) };
-        let args = BatchToneArgs {
-            images: args.images,
-            tones,
-            state: args.state,
-            area: args.height * args.width,
-            stride: args.stride,
-            stretch: stretch as u32,
-            unused: 0,
-        };
-        self.gpu().launch("tone_f32", [batch, 1], [THREADS, 1], &args)
-    }
-
-    fn queue_optimizer(&self) -> Result<()> {
-        let (program, parameters) = (&self.program, &self.program.parameters);
-        let args = OptimizerArgs {
-            weights: parameters.values,
-            m: self.moments[0],
-            v: self.moments[1],
-            gradients: program.gradients,
-            half_gradients: program.half_gradients,
-            half_weights: parameters.half_values,
-            updates: self.updates,
-            state: program.state,
-            tickets: program.tickets,
-            parameters: parameters.len as u32,
-            halves: parameters.halves as u32,
-        };
-        // Enough blocks to keep any card's memory busy.
-        let blocks = parameters.len.div_ceil(THREADS * 4).clamp(1, 2048);
-        self.gpu().launch("optimizer_f32", [blocks, 1], [THREADS, 1], &args)
-    }
-
-    /// Begins at a step of an epoch.
-    fn begin(&self, epoch: u32, step: usize) -> Result<()> {
+    /// Lets the next step be this one.
+    fn go_to(&self, epoch: u32, step: usize) -> Result<()> {
         let state = State { seed: self.seed, epoch, step: step as u32 };
         self.program.memory.write(&[state], self.program.state)
     }
 
-    fn results(&self, steps: std::ops::Range<usize>, set: &Set) -> Result<Vec<BatchResult>> {
+    /// Takes the variables' values.
+    fn load(&mut self) -> Result<()> {
+        let parameters = &self.program.parameters;
+        parameters.load(self.gpu(), parameters.trained)?;
+        self.load_averages()
+    }
+
+    /// Takes the variables' values for the averages too, where these are to begin.
+    fn load_averages(&mut self) -> Result<()> {
+        let parameters = &self.program.parameters;
+        if let (true, Some(averages)) = (self.averages_are_new, parameters.averages) {
+            parameters.load(self.gpu(), averages)?;
+            self.averages_are_new = false;
+        }
+        Ok(())
+    }
+
+    fn results(&self, steps: Range<usize>, batches: &Batches) -> Result<Vec<StepResult>> {
         let memory = &self.program.memory;
         let losses: Vec<f64> = memory.read(self.results.losses.after::<f64>(steps.start), steps.len())?;
         let correct: Vec<u32> = memory.read(self.results.correct.after::<u32>(steps.start), steps.len())?;
-        let result = |((step, loss), correct)| BatchResult { samples: set.batch(step), loss, correct };
+        let result = |((step, loss), correct)| StepResult { samples: batches.len(step), loss, correct };
         Ok(steps.zip(losses).zip(correct).map(result).collect())
     }
 }
 
-impl<G: Gpu> OnDevice for Training<G> {
-    fn train(
-        &mut self,
-        epoch: u32,
-        first: usize,
-        plan: &EpochPlan,
-        updates: &[Update],
-    ) -> Result<Vec<BatchResult>> {
-        let (samples, steps) = (self.train.samples.labels.len(), self.train.samples.steps());
-        let planned = [samples, samples, if self.tones.is_some() { samples } else { 0 }];
-        let lens = [plan.order.len(), plan.warps.len(), plan.tones.len()];
-        if lens != planned || first + updates.len() != steps {
-            bail!("the plan of epoch {} is not for {samples} samples in {steps} steps", epoch + 1)
-        }
-        if let Some(&row) = plan.order.iter().find(|&&row| row as usize >= samples) {
-            bail!("the plan of epoch {} has sample {row} of {samples}", epoch + 1)
-        }
-        let memory = &self.program.memory;
-        memory.write(&plan.order, self.train.order)?;
-        memory.write(&plan.warps.iter().map(Warp::args).collect::<Vec<_>>(), self.train.warps)?;
-        if let Some((_, tones)) = self.tones {
-            memory.write(&plan.tones.iter().map(Tone::args).collect::<Vec<_>>(), tones)?;
-        }
-        memory.write(updates, self.updates.after::<Update>(first))?;
-        self.program.parameters.load(self.gpu())?;
-        self.begin(epoch, first)?;
-        for step in first..steps {
-            self.step(Phase::Train, self.train.batch(step))?;
-        }
-        let results = self.results(first..steps, &self.train)?;
-        self.program.parameters.store(self.gpu())?;
-        Ok(results)
+/// What can be done where the memory does not suffice.
+fn advice(batch: usize, precision: Precision) -> String {
+    format!("batches of {batch} images in {precision} on the card (smaller ones need less memory, bf16 half)")
+}
+
+impl<G: Gpu> Engine for Training<G> {
+    fn begin(&mut self, epoch: u32, plan: &EpochPlan) -> Result<()> {
+        self.train.begin(epoch, plan, &self.program.memory)?;
+        self.load()?;
+        self.epoch = Some(epoch);
+        Ok(())
     }
 
-    fn validate(&mut self) -> Result<Vec<BatchResult>> {
-        let Some(steps) = self.valid.as_ref().map(|valid| valid.samples.steps()) else {
-            return Ok(Vec::new());
-        };
-        self.program.parameters.load(self.gpu())?;
-        self.begin(0, 0)?;
-        for step in 0..steps {
-            let batch = self.valid.as_ref().map_or(0, |valid| valid.batch(step));
-            if step == 0 {
-                self.program.use_moving_statistics(batch)?;
-            }
-            self.step(Phase::Eval, batch)?;
+    fn train(&mut self, steps: Range<usize>, updates: &[Update]) -> Result<Vec<StepResult>> {
+        self.train.check(&steps)?;
+        let Some(epoch) = self.epoch else { bail!("no epoch was begun") };
+        if updates.len() != steps.len() {
+            bail!("{} updates for {} steps", updates.len(), steps.len())
+        }
+        self.optimizer.take(steps.start, updates, &self.program)?;
+        self.go_to(epoch, steps.start)?;
+        let clips = updates.iter().any(|update| update.clip > 0.0);
+        for step in steps.clone() {
+            self.step(Phase::Train, self.train.len(step), clips)?;
+        }
+        self.results(steps, &self.train)
+    }
+
+    fn validate(&mut self, steps: Range<usize>) -> Result<Vec<StepResult>> {
+        let Some(valid) = &self.valid else { bail!("there are no samples to validate on") };
+        valid.check(&steps)?;
+        let lens: Vec<usize> = steps.clone().map(|step| valid.len(step)).collect();
+        if self.epoch.is_none() {
+            self.load()?;
+        }
+        self.program.parameters.round_averages(self.gpu())?;
+        self.program.use_moving_statistics(lens[0])?;
+        self.go_to(0, steps.start)?;
+        for len in lens {
+            self.step(Phase::Eval, len, false)?;
         }
         match &self.valid {
-            Some(valid) => self.results(0..steps, valid),
+            Some(valid) => self.results(steps, valid),
             None => Ok(Vec::new()),
         }
     }
 
-    fn moments(&self) -> Result<Vec<Moments>> {
-        let [m, v] = self.moments;
-        let of = |parameter: &super::parameters::Parameter| -> Result<Moments> {
-            let (m, v) = (parameter.read(self.gpu(), m)?, parameter.read(self.gpu(), v)?);
-            Ok(Moments { variable: parameter.tensor.id(), m, v })
-        };
-        self.program.parameters.list.iter().map(of).collect()
+    fn store(&mut self) -> Result<()> {
+        self.program.parameters.store(self.gpu())
     }
 
-    fn set_moments(&mut self, moments: &[Moments]) -> Result<()> {
-        for Moments { variable, m, v } in moments {
-            let parameters = &self.program.parameters.list;
-            let Some(parameter) = parameters.iter().find(|parameter| parameter.tensor.id() == *variable)
-            else {
-                bail!("moments of a variable that the network does not have")
-            };
-            for (tensor, to) in [(m, self.moments[0]), (v, self.moments[1])] {
-                parameter.load(self.gpu(), &matching(tensor, &parameter.tensor)?, to, Address::NONE)?;
-            }
+    fn slots(&self) -> Result<Vec<Slots>> {
+        self.optimizer.slots(&self.program)
+    }
+
+    fn set_slots(&mut self, slots: &[Slots]) -> Result<()> {
+        // Those that are not named begin with the variables' values, as they would without this.
+        if slots.iter().any(|slot| slot.average.is_some()) {
+            self.load_averages()?;
         }
-        Ok(())
+        self.optimizer.set_slots(slots, &self.program)
     }
 }
 
-/// The tensor, on the variable's device, if it has the variable's shape.
-fn matching(tensor: &Tensor, variable: &Tensor) -> Result<Tensor> {
-    if tensor.shape() != variable.shape() {
-        bail!("moments of shape {:?} for a variable of {:?}", tensor.shape(), variable.shape())
+/// A training on a CUDA device; `None` where the variables are on another, or the network is not one that a card records.
+#[cfg(feature = "cuda")]
+pub(crate) fn on_cuda(plan: &Plan, setup: &Setup, compute: Compute) -> Result<Option<Box<dyn Engine>>> {
+    use super::cuda::Cuda;
+
+    let Some(tensor) = plan.stages.iter().flat_map(super::sizes::parameters).next() else { return Ok(None) };
+    let Ok(device) = tensor.device().as_cuda_device().cloned() else { return Ok(None) };
+    #[allow(clippy::arc_with_non_send_sync, reason = "a training stays with its thread")]
+    let cuda = Arc::new(Cuda::new(&device, compute)?);
+    match Training::new(plan, cuda, setup, compute)? {
+        Ok(training) => Ok(Some(Box::new(training))),
+        Err(unsupported) => {
+            tracing::debug!("{}", unsupported.message(plan));
+            Ok(None)
+        }
     }
-    tensor.to_device(variable.device())
 }

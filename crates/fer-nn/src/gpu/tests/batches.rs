@@ -1,4 +1,4 @@
-//! Batches made by the emulated card against fer-augment's, image for image.
+//! Batches made by the emulated card: image for image against fer-augment's, and what it does not make against its formula.
 
 use std::sync::Arc;
 
@@ -7,11 +7,15 @@ use fer_rand::{Purpose, Stream};
 use ndarray::ArrayViewMut3;
 
 use super::random;
-use crate::gpu::args::{BatchArgs, BatchToneArgs, State};
+use crate::engine::{Change, Edge, EpochPlan, Mix, Rectangle, Samples, Stretch, Treatment};
+use crate::gpu::args::State;
+use crate::gpu::batches::{Batch, Batches};
 use crate::gpu::emulator::Emulator;
 use crate::gpu::memory::Memory;
-use crate::gpu::{Address, Gpu};
-use crate::on_device::{Edge, Stretch, Tone, Warp};
+
+const SAMPLES: usize = 10;
+const BATCH: usize = 3;
+const CLASSES: usize = 5;
 
 #[test]
 fn augmented_images_are_fer_augments() {
@@ -58,84 +62,195 @@ fn augmented_images_are_fer_augments() {
     }
 }
 
+/// Ten random images, the targets of which are numbers that tell them apart.
+fn samples(height: usize, width: usize) -> Samples {
+    let pixels = random(SAMPLES * height * width, 1).iter().map(|v| (v * 60.0 + 128.0) as u8).collect();
+    let targets = (0..SAMPLES * CLASSES).map(|i| i as f32 / 64.0).collect();
+    Samples { pixels, targets, classes: CLASSES, height, width, batch_size: BATCH, drop_last: false }
+}
+
+fn order() -> Vec<u32> {
+    (0..SAMPLES as u32).map(|i| (i * 3 + 1) % SAMPLES as u32).collect()
+}
+
+fn image(samples: &Samples, row: u32) -> Vec<f32> {
+    let area = samples.height * samples.width;
+    samples.pixels[row as usize * area..][..area].iter().map(|&v| f32::from(v) / 255.0).collect()
+}
+
+fn target(samples: &Samples, row: u32) -> &[f32] {
+    &samples.targets[row as usize * CLASSES..][..CLASSES]
+}
+
+/// The images and targets of the second batch; without a plan, of samples that are validated on.
+fn second_batch(
+    memory: &Memory<Emulator>,
+    samples: &Samples,
+    treatment: Treatment,
+    plan: Option<&EpochPlan>,
+) -> [Vec<f32>; 2] {
+    let area = samples.height * samples.width;
+    let mut batches = Batches::new(samples, treatment, memory, plan.is_some()).unwrap();
+    if let Some(plan) = plan {
+        batches.begin(4, plan, memory).unwrap();
+    }
+    let batch = Batch {
+        images: memory.zeros::<f32>(BATCH * area).unwrap(),
+        targets: memory.zeros::<f32>(BATCH * CLASSES).unwrap(),
+        state: memory.holding(&[State { seed: 0, epoch: 4, step: 1 }]).unwrap(),
+        len: BATCH,
+    };
+    batches.queue(batch, &*memory.gpu).unwrap();
+    [memory.read(batch.images, BATCH * area).unwrap(), memory.read(batch.targets, BATCH * CLASSES).unwrap()]
+}
+
 /// The second batch of three images, of ten.
 fn check(memory: &Memory<Emulator>, height: usize, width: usize, augment: &Augment, edge: Edge) {
-    const SAMPLES: usize = 10;
-    const BATCH: usize = 3;
-    let area = height * width;
-    let pixels: Vec<u8> = random(SAMPLES * area, 1).iter().map(|v| (v * 60.0 + 128.0) as u8).collect();
-    let labels: Vec<u32> = (0..SAMPLES as u32).map(|i| i * i % 7).collect();
-    let order: Vec<u32> = (0..SAMPLES as u32).map(|i| (i * 3 + 1) % SAMPLES as u32).collect();
+    let samples = samples(height, width);
     let rng = |row: u32| Stream { seed: 9, purpose: Purpose::named("augment"), epoch: 4, item: row }.rng();
-    let draw = |&row: &u32| augment.draw(&mut rng(row), height, width);
-    let warp = |row: &u32| {
-        let transform = draw(row);
-        let map = augment.map(&transform, height, width);
-        let (flip_horizontal, flip_vertical) = (transform.flip_horizontal, transform.flip_vertical);
-        Warp { map, flip_horizontal, flip_vertical }
+    let change = |&row: &u32| {
+        let transform = augment.draw(&mut rng(row), height, width);
+        Change {
+            map: augment.map(&transform, height, width),
+            flip_horizontal: transform.flip_horizontal,
+            flip_vertical: transform.flip_vertical,
+            shift: transform.channel_shift_intensity.unwrap_or_default() as f32,
+            brightness: transform.brightness.map(|factor| factor as f32),
+            ..Default::default()
+        }
     };
-    let tone = |row: &u32| {
-        let transform = draw(row);
-        let shift = transform.channel_shift_intensity.unwrap_or_default() as f32;
-        Tone { shift, brightness: transform.brightness.map(|factor| factor as f32) }
-    };
-    let warps: Vec<_> = order.iter().map(|row| warp(row).args()).collect();
-    let tones: Vec<_> = order.iter().map(|row| tone(row).args()).collect();
     let stretch = match augment.config().generation {
         Generation::Notebook => Stretch::Always,
         Generation::Keras3 => Stretch::OutsideBytes,
     };
-    let (fill_mode, fill) = edge.number();
-    let images = memory.zeros::<f32>(BATCH * area).unwrap();
-    let batch_labels = memory.zeros::<u32>(BATCH).unwrap();
-    let args = BatchArgs {
-        pixels: memory.holding(&pixels).unwrap(),
-        labels: memory.holding(&labels).unwrap(),
-        order: memory.holding(&order).unwrap(),
-        warps: memory.holding(&warps).unwrap(),
-        images,
-        batch_labels,
-        state: memory.holding(&[State { seed: 0, epoch: 4, step: 1 }]).unwrap(),
-        fill,
-        fill_mode,
-        height: height as u32,
-        width: width as u32,
-        stride: BATCH as u32,
-        unused: 0,
-    };
-    memory.gpu.launch("batch_u8", [BATCH, area.div_ceil(256)], [256, 1], &args).unwrap();
-    let tone_args = BatchToneArgs {
-        images,
-        tones: memory.holding(&tones).unwrap(),
-        state: args.state,
-        area: area as u32,
-        stride: BATCH as u32,
-        stretch: stretch as u32,
-        unused: 0,
-    };
-    memory.gpu.launch("tone_f32", [BATCH, 1], [256, 1], &tone_args).unwrap();
-    let found: Vec<f32> = memory.read(images, BATCH * area).unwrap();
-    for (place, found) in found.chunks(area).enumerate() {
-        let row = order[BATCH + place];
-        let mut image: Vec<f32> =
-            pixels[row as usize * area..][..area].iter().map(|&v| f32::from(v) / 255.0).collect();
-        let view = ArrayViewMut3::from_shape((1, height, width), &mut image).unwrap();
+    let order = order();
+    let plan = EpochPlan { changes: order.iter().map(change).collect(), order, mixes: Vec::new() };
+    let treatment = Treatment { edge, stretch, ..Default::default() };
+    let [images, targets] = second_batch(memory, &samples, treatment, Some(&plan));
+    for (place, found) in images.chunks(height * width).enumerate() {
+        let row = plan.order[BATCH + place];
+        let mut wanted = image(&samples, row);
+        let view = ArrayViewMut3::from_shape((1, height, width), &mut wanted).unwrap();
         augment.image(&mut rng(row), view).unwrap();
-        for (i, (found, wanted)) in found.iter().zip(&image).enumerate() {
+        for (i, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
             let at = (i / width, i % width);
             assert!(
                 (found - wanted).abs() < 1e-6 * wanted.abs().max(1.0),
                 "{edge:?} row {row}, {at:?}: {found}, fer-augment {wanted}"
             );
         }
-        assert_eq!(memory.read::<u32>(batch_labels, BATCH).unwrap()[place], labels[row as usize]);
+        assert_eq!(targets[place * CLASSES..][..CLASSES], *target(&samples, row));
     }
 
     // Without a plan: the images as they are, in their order.
-    let plain = BatchArgs { order: Address::NONE, warps: Address::NONE, ..args };
-    memory.gpu.launch("batch_u8", [BATCH, area.div_ceil(256)], [256, 1], &plain).unwrap();
-    let found: Vec<f32> = memory.read(images, BATCH * area).unwrap();
-    let wanted: Vec<f32> =
-        pixels[BATCH * area..][..BATCH * area].iter().map(|&v| f32::from(v) / 255.0).collect();
-    assert_eq!(found, wanted);
+    let [images, targets] = second_batch(memory, &samples, treatment, None);
+    let rows = || BATCH as u32..2 * BATCH as u32;
+    assert_eq!(images, rows().flat_map(|row| image(&samples, row)).collect::<Vec<_>>());
+    assert_eq!(targets, rows().flat_map(|row| target(&samples, row).to_vec()).collect::<Vec<_>>());
+}
+
+/// Contrast, offset, bounds and erasing, by their formulas.
+fn changed(mut pixels: Vec<f32>, width: usize, change: &Change, treatment: &Treatment) -> Vec<f32> {
+    if change.contrast != 1.0 {
+        let mean = (pixels.iter().map(|&v| f64::from(v)).sum::<f64>() / pixels.len() as f64) as f32;
+        pixels.iter_mut().for_each(|v| *v = (*v - mean) * change.contrast + mean);
+    }
+    for (i, value) in pixels.iter_mut().enumerate() {
+        *value += change.offset;
+        if treatment.clamps {
+            *value = value.clamp(0.0, 1.0);
+        }
+        let (row, column) = ((i / width) as u32, (i % width) as u32);
+        let is_in = |erased: Rectangle| {
+            (erased.top..erased.bottom).contains(&row) && (erased.left..erased.right).contains(&column)
+        };
+        if change.erased.is_some_and(is_in) {
+            *value = treatment.erased_value;
+        }
+    }
+    pixels
+}
+
+fn close(found: &[f32], wanted: &[f32], what: &str) {
+    assert_eq!(found.len(), wanted.len());
+    for (i, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        assert!(
+            (found - wanted).abs() < 1e-6 * wanted.abs().max(1.0),
+            "{what}, {i}: {found}, by formula {wanted}"
+        );
+    }
+}
+
+#[test]
+fn contrast_offset_erasing_blending_and_standardising_follow_their_formulas() {
+    let Some(emulator) = Emulator::new() else { return };
+    let memory = Memory::new(Arc::new(emulator));
+    let erased = Rectangle { top: 1, left: 2, bottom: 4, right: 40 };
+    let change = Change { contrast: 1.4, offset: 0.3, erased: Some(erased), ..Default::default() };
+    let kinds = [
+        change,
+        Change { contrast: 0.6, ..Default::default() },
+        Change { offset: -0.6, ..Default::default() },
+        Change { erased: Some(Rectangle::default()), ..Default::default() },
+        Change::default(),
+    ];
+    for (height, width) in [(48, 48), (17, 9), (1, 5)] {
+        let samples = samples(height, width);
+        for clamps in [false, true] {
+            for (mean, deviation) in [(0.0, 1.0), (0.5, 0.25)] {
+                for blends in [false, true] {
+                    let treatment =
+                        Treatment { clamps, erased_value: 0.4, mean, deviation, ..Default::default() };
+                    let steps = 0..samples.steps();
+                    let mix = |step: usize| {
+                        let len = samples.batch(step) as u32;
+                        Mix { share: 0.7, partners: (0..len).map(|i| (i + 1) % len).collect() }
+                    };
+                    let plan = EpochPlan {
+                        order: order(),
+                        changes: (0..SAMPLES).map(|i| kinds[i % kinds.len()]).collect(),
+                        mixes: if blends { steps.map(mix).collect() } else { Vec::new() },
+                    };
+                    let places = BATCH..2 * BATCH;
+                    let images: Vec<_> = places
+                        .clone()
+                        .map(|i| changed(image(&samples, plan.order[i]), width, &plan.changes[i], &treatment))
+                        .collect();
+                    let targets: Vec<_> = places.map(|i| target(&samples, plan.order[i]).to_vec()).collect();
+                    let blended = |of: &[Vec<f32>]| -> Vec<f32> {
+                        let partner = |i: usize| if blends { &of[(i + 1) % BATCH] } else { &of[i] };
+                        let share = if blends { 0.7_f32 } else { 1.0 };
+                        let blend = |i: usize| {
+                            of[i].iter().zip(partner(i)).map(move |(a, b)| share * a + (1.0 - share) * b)
+                        };
+                        (0..BATCH).flat_map(blend).collect()
+                    };
+                    let wanted: Vec<f32> = blended(&images).iter().map(|v| (v - mean) / deviation).collect();
+                    let [found, found_targets] = second_batch(&memory, &samples, treatment, Some(&plan));
+                    close(&found, &wanted, "images");
+                    close(&found_targets, &blended(&targets), "targets");
+                }
+            }
+        }
+        // What is validated on is standardised alone.
+        let treatment = Treatment { mean: 0.3, deviation: 0.5, clamps: true, ..Default::default() };
+        let [found, _] = second_batch(&memory, &samples, treatment, None);
+        let rows = BATCH as u32..2 * BATCH as u32;
+        let wanted: Vec<f32> = rows.flat_map(|row| image(&samples, row)).map(|v| (v - 0.3) / 0.5).collect();
+        close(&found, &wanted, "validation");
+    }
+}
+
+#[test]
+fn a_change_that_is_the_default_changes_nothing() {
+    let Some(emulator) = Emulator::new() else { return };
+    let memory = Memory::new(Arc::new(emulator));
+    let samples = samples(7, 6);
+    for clamps in [false, true] {
+        let treatment = Treatment { clamps, ..Default::default() };
+        let plain = EpochPlan { order: order(), ..Default::default() };
+        let plan = EpochPlan { changes: vec![Change::default(); SAMPLES], ..plain.clone() };
+        let wanted = second_batch(&memory, &samples, treatment, Some(&plain));
+        assert_eq!(second_batch(&memory, &samples, treatment, Some(&plan)), wanted);
+    }
 }

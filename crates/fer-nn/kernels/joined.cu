@@ -1,0 +1,191 @@
+// A stage with something between its norm and its pooling: m = after(n + skip), z = dropout(pool(m)).
+//
+//     joined         z
+//     joined_sums    dn, to `da`, and its sums as of `tail_sums`; the gradient of what was added is dn too
+//
+// `tail_backward` then goes on from dn as if there were no pooling and no dropout.
+#include "tail.cuh"
+
+// `N` channels of what is added, at a place of the result.
+template <int N>
+__device__ inline void load_skip(const StageArgs& a, size_t place, float (&skip)[N]) {
+    if (!a.skip) {
+#pragma unroll
+        for (int i = 0; i < N; i++) skip[i] = 0;
+    } else if (a.skip_half) {
+        load<N>(static_cast<const bf16*>(a.skip) + place, skip);
+    } else {
+        load<N>(static_cast<const float*>(a.skip) + place, skip);
+    }
+}
+
+// The gradient of `N` channels of what was added.
+template <int N>
+__device__ inline void store_skip(const StageArgs& a, size_t place, const float (&gradient)[N]) {
+    if (!a.dskip) return;
+    float sum[N] = {};
+    bf16* half = static_cast<bf16*>(a.dskip) + place;
+    float* full = static_cast<float*>(a.dskip) + place;
+    if (a.adds_skip && a.skip_half) load<N>(half, sum);
+    if (a.adds_skip && !a.skip_half) load<N>(full, sum);
+#pragma unroll
+    for (int i = 0; i < N; i++) sum[i] += gradient[i];
+    if (a.skip_half)
+        store<N>(half, sum);
+    else
+        store<N>(full, sum);
+}
+
+// What the activation after the addition reads, from `y`.
+template <int N>
+__device__ inline void join(const StageArgs& a, const Norm<N>& norm, size_t place, const float (&y)[N], float (&joined)[N]) {
+    load_skip<N>(a, place, joined);
+#pragma unroll
+    for (int i = 0; i < N; i++) joined[i] += norm.apply(i, y[i]);
+}
+
+template <typename C, typename Z, int N>
+__device__ void joined(const StageArgs& a) {
+    const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N, area = a.height * a.width;
+    const Quad quad(a, blockIdx.x * blockDim.y + threadIdx.y);
+    if (channel >= a.channels || quad.image >= a.batch) return;
+    const C* c = static_cast<const C*>(a.c);
+    const size_t first = at(quad.image, area, 0, a.channels, channel);
+    Z* z = static_cast<Z*>(a.z) + at(quad.image, quad.area, 0, a.channels, channel);
+    const size_t step = a.channels;
+    const Norm<N> norm(a.norm, a.channels, channel);
+    float bias[N], factor[4][N];
+    load_channels<N>(a.bias, channel, bias);
+    dropout<N>(a, quad, channel, factor);
+    auto load_m = [&](size_t place, float (&m)[N]) {
+        float y[N];
+        load_y<C, N>(a, c + place, bias, y);
+        join<N>(a, norm, place, y, m);
+#pragma unroll
+        for (int i = 0; i < N; i++) m[i] = activate(m[i], a.after, a.after_slope);
+    };
+#pragma unroll
+    for (u32 p = 0; p < 4; p++) {
+        const u32 position = quad.first + p;
+        if (position >= quad.area) break;
+        const size_t place = first + quad.place(a, position) * step;
+        float best[N];
+        load_m(place, best);
+        if (a.pool) {
+            float right[N], below[N], under_right[N];
+            load_m(place + step, right);
+            load_m(place + a.width * step, below);
+            load_m(place + (a.width + 1) * step, under_right);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                const float above = is_greater(right[i], best[i]) ? right[i] : best[i];
+                const float under = is_greater(under_right[i], below[i]) ? under_right[i] : below[i];
+                best[i] = is_greater(under, above) ? under : above;
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < N; i++) best[i] = factor[p][i] == 0 ? 0 : best[i] * factor[p][i];
+        store<N>(z + position * step, best);
+    }
+}
+
+template <typename C, typename Z, int N>
+__device__ void joined_sums(const StageArgs& a) {
+    const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N, area = a.height * a.width;
+    C* da = static_cast<C*>(a.da);
+    double sums[N][2] = {};
+    if (channel < a.channels) {
+        const Norm<N> norm(a.norm, a.channels, channel);
+        const size_t step = a.channels;
+        float bias[N], gradient[N] = {}, product[N] = {};
+        load_channels<N>(a.bias, channel, bias);
+        for (u32 item = blockIdx.x * blockDim.y + threadIdx.y; item < items(a); item += gridDim.x * blockDim.y) {
+            const Quad quad(a, item);
+            const size_t first = at(quad.image, area, 0, a.channels, channel);
+            const Z* z = static_cast<const Z*>(a.z) + at(quad.image, quad.area, 0, a.channels, channel);
+            float factor[4][N];
+            dropout<N>(a, quad, channel, factor);
+            for (u32 p = 0; p < 4; p++) {
+                const u32 position = quad.first + p;
+                if (position >= quad.area) break;
+                const size_t place = first + quad.place(a, position) * step;
+                float dm[N];
+                load<N>(z + position * step, dm);
+#pragma unroll
+                for (int i = 0; i < N; i++) {
+                    // No select from an array by p, which would keep the factors in memory.
+                    const float kept = p == 0 ? factor[0][i] : p == 1 ? factor[1][i] : p == 2 ? factor[2][i] : factor[3][i];
+                    dm[i] = kept == 0 ? 0 : dm[i] * kept;
+                }
+                // The window's first maximum so far, its derivative and its y: of one pair, then of both.
+                float best[N] = {}, slope[N] = {}, of_best[N] = {};
+                u32 where[N] = {};
+                const u32 members = a.pool ? 4 : 1;
+                float best_above[N] = {}, slope_above[N] = {}, of_above[N] = {};
+                u32 where_above[N] = {};
+                for (u32 k = 0; k < members; k++) {
+                    const size_t member = place + (k / 2 * a.width + k % 2) * step;
+                    float y[N], t[N];
+                    load_y<C, N>(a, static_cast<const C*>(a.c) + member, bias, y);
+                    join<N>(a, norm, member, y, t);
+#pragma unroll
+                    for (int i = 0; i < N; i++) {
+                        const float m = activate(t[i], a.after, a.after_slope);
+                        const float told = a.after == SILU ? t[i] : m;
+                        if (k % 2 == 0 || is_greater(m, best[i])) {
+                            best[i] = m;
+                            slope[i] = derivative(told, a.after, a.after_slope);
+                            of_best[i] = y[i];
+                            where[i] = k;
+                        }
+                        if (k == 1) {
+                            best_above[i] = best[i], slope_above[i] = slope[i];
+                            of_above[i] = of_best[i], where_above[i] = where[i];
+                        }
+                    }
+                }
+                float dn[N];
+#pragma unroll
+                for (int i = 0; i < N; i++) {
+                    if (a.pool && !is_greater(best[i], best_above[i]))
+                        slope[i] = slope_above[i], of_best[i] = of_above[i], where[i] = where_above[i];
+                    dn[i] = dm[i] * slope[i];
+                    gradient[i] += dn[i];
+                    product[i] = fmaf(dn[i], of_best[i] - norm.center[i], product[i]);
+                }
+                for (u32 k = 0; k < members; k++) {
+                    const size_t member = place + (k / 2 * a.width + k % 2) * step;
+                    float here[N];
+#pragma unroll
+                    for (int i = 0; i < N; i++) here[i] = where[i] == k ? dn[i] : 0;
+                    store<N>(da + member, here);
+                    store_skip<N>(a, member, here);
+                }
+            }
+        }
+        const Uncovered uncovered(a);
+        for (u32 row = blockIdx.x * blockDim.y + threadIdx.y; row < uncovered.count; row += gridDim.x * blockDim.y) {
+            const size_t place = at(row / uncovered.of_image, area, uncovered.position(a, row), a.channels, channel);
+            const float none[N] = {};
+            store<N>(da + place, none);
+            store_skip<N>(a, place, none);
+        }
+#pragma unroll
+        for (int i = 0; i < N; i++) sums[i][0] = gradient[i], sums[i][1] = product[i];
+    }
+    if (!a.gamma) return;
+    if (!sum_over_grid<N>(sums, channel, a.channels, a.sums)) return;
+#pragma unroll
+    for (int i = 0; i < N; i++) take_gradient_sums(a, channel + i, sums[i][0], sums[i][1]);
+}
+
+#define JOINED(name, C, Z, N)                           \
+    KERNEL(joined_##name, StageArgs, (joined<C, Z, N>)) \
+    KERNEL(joined_sums_##name, StageArgs, (joined_sums<C, Z, N>))
+
+JOINED(f32_f32_4, float, float, 4)
+JOINED(f32_f32_1, float, float, 1)
+JOINED(bf16_bf16_4, bf16, bf16, 4)
+JOINED(bf16_bf16_1, bf16, bf16, 1)
+JOINED(bf16_f32_4, bf16, float, 4)
+JOINED(bf16_f32_1, bf16, float, 1)
