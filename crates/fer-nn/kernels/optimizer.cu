@@ -43,7 +43,8 @@ KERNEL(gradient_norm_f32, OptimizerArgs, gradient_norm)
 
 __device__ void optimizer(const OptimizerArgs& a) {
     const Update u = a.updates[a.state->step];
-    const float factor = a.norm && u.clip > 0 && *a.norm > u.clip ? float(u.clip / *a.norm) : 1;
+    const double within = a.norm && u.clip > 0 ? u.clip / (*a.norm + 1e-6) : 1;
+    const float factor = within < 1 ? float(within) : 1;
     const u32 first = blockIdx.x * blockDim.x + threadIdx.x, stride = gridDim.x * blockDim.x;
     auto average = [&](float* averages, u32 i, float value) { averages[i] += (value - averages[i]) * u.new_in_average; };
     for (u32 i = first; i < a.parameters; i += stride) {

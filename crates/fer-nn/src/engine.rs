@@ -185,7 +185,7 @@ pub enum Edge {
 /// What an epoch does with the training samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EpochPlan {
-    /// Every sample once, in the order of the epoch.
+    /// Every sample once, in the order of the epoch; those of a last batch that is left out may be missing.
     pub order: Vec<u32>,
     /// What is done to each of them, in the same order; empty where nothing is done to any.
     pub changes: Vec<Change>,
@@ -216,7 +216,7 @@ pub enum Rule {
 
 /// The factors of one step of an optimiser, for all variables.
 ///
-/// Before the [`Rule`], `g` is the gradient times `min(1, clip / ‖all gradients‖)`, where `clip` is over 0, plus `decay·w`;
+/// Before the [`Rule`], `g` is the gradient times `min(1, clip / (‖all gradients‖ + 1e-6))`, where `clip` is over 0, plus `decay·w`;
 /// after it, `w −= shrink·w`, with the `w` of before the step; and the moving average of the weights and of the moving
 /// statistics, where one is kept, is `average += (w − average)·new_in_average`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -110,7 +110,12 @@ impl Batches {
     pub fn begin<G: Gpu>(&mut self, number: u32, plan: &EpochPlan, memory: &Memory<G>) -> Result<()> {
         let (count, steps) = (self.samples.len(), self.steps());
         let fits = |len: usize, full: usize| len == 0 || len == full;
-        if plan.order.len() != count || !fits(plan.changes.len(), count) || !fits(plan.mixes.len(), steps) {
+        // What is left of an epoch without its last batch need not be in the plan.
+        let (planned, needed) = (plan.order.len(), (0..steps).map(|step| self.samples.batch(step)).sum::<usize>());
+        if !(needed..=count).contains(&planned)
+            || !fits(plan.changes.len(), planned)
+            || !fits(plan.mixes.len(), steps)
+        {
             bail!("the plan of epoch {} is not for {count} samples in {steps} steps", number + 1)
         }
         if let Some(&row) = plan.order.iter().find(|&&row| row as usize >= count) {
