@@ -28,7 +28,7 @@ fn augmented_images_are_fer_augments() {
         (FillMode::Wrap, Edge::Wrap),
     ];
     for (height, width) in [(48, 48), (17, 9), (1, 5)] {
-        for generation in [Generation::Notebook, Generation::Keras3] {
+        for generation in [Generation::Keras2, Generation::Keras3] {
             for (fill_mode, edge) in modes {
                 let config = AugmentConfig {
                     rotation_range: 40.0,
@@ -59,6 +59,7 @@ fn augmented_images_are_fer_augments() {
                 check(&memory, height, width, &Augment::new(AugmentConfig::identity()).unwrap(), edge);
             }
         }
+        check(&memory, height, width, &Augment::new(AugmentConfig::recipe()).unwrap(), Edge::Reflect);
     }
 }
 
@@ -116,16 +117,26 @@ fn check(memory: &Memory<Emulator>, height: usize, width: usize, augment: &Augme
             flip_vertical: transform.flip_vertical,
             shift: transform.channel_shift_intensity.unwrap_or_default() as f32,
             brightness: transform.brightness.map(|factor| factor as f32),
-            ..Default::default()
+            contrast: transform.contrast.unwrap_or(1.0) as f32,
+            offset: transform.offset.unwrap_or_default() as f32,
+            erased: transform.erased.map(|fer_augment::Rectangle { top, left, bottom, right }| Rectangle {
+                top,
+                left,
+                bottom,
+                right,
+            }),
         }
     };
     let stretch = match augment.config().generation {
-        Generation::Notebook => Stretch::Always,
         Generation::Keras3 => Stretch::OutsideBytes,
+        _ => Stretch::Always,
     };
     let order = order();
     let plan = EpochPlan { changes: order.iter().map(change).collect(), order, mixes: Vec::new() };
-    let treatment = Treatment { edge, stretch, ..Default::default() };
+    let config = augment.config();
+    let clamps = config.contrast_range != 0.0 || config.offset_range != 0.0;
+    let erased_value = config.erase.map_or(0.0, |erase| erase.value);
+    let treatment = Treatment { edge, stretch, clamps, erased_value, ..Default::default() };
     let [images, targets] = second_batch(memory, &samples, treatment, Some(&plan));
     for (place, found) in images.chunks(height * width).enumerate() {
         let row = plan.order[BATCH + place];
