@@ -1,10 +1,8 @@
 //! What is drawn for an image, and from what ranges.
 
-use std::fmt::Debug;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{EraseConfig, Error, FillMode, Generation, Result};
+use crate::{EraseConfig, FillMode, Generation, Result, error::check};
 
 /// The arguments of Keras' `ImageDataGenerator`, by their names there, and what that does not have: contrast, offset,
 /// erasing, zooms of nearly one size, shifts by whole pixels.
@@ -162,7 +160,7 @@ impl AugmentConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::Config`] for the first one that means nothing.
+    /// [`Error::Config`](crate::Error::Config) for the first one that means nothing.
     pub fn validate(&self) -> Result<()> {
         let symmetric = [
             ("rotation_range", self.rotation_range),
@@ -207,19 +205,10 @@ impl AugmentConfig {
     }
 }
 
-/// An error that names the field, its value and what is allowed, where the value is not valid.
-pub(crate) fn check(
-    valid: bool,
-    field: &'static str,
-    value: impl Debug,
-    allowed: &'static str,
-) -> Result<()> {
-    if valid { Ok(()) } else { Err(Error::Config { field, value: format!("{value:?}"), allowed }) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     #[test]
     fn the_default_is_the_notebooks() {

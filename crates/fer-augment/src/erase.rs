@@ -4,9 +4,7 @@ use fer_rand::next_double;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
-use crate::config::check;
-use crate::transform::uniform;
+use crate::{Result, draw::uniform, error::check};
 
 /// Random erasing: in a part of the images, one rectangle is set to one value.
 ///

@@ -1,5 +1,7 @@
 //! What can be wrong with a configuration or an image.
 
+use std::fmt::Debug;
+
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -50,4 +52,14 @@ pub enum Error {
     /// A mix does not fit the batch.
     #[error("the batch cannot be mixed: {0}")]
     Mix(String),
+}
+
+/// An error that names the field, its value and what is allowed, where the value is not valid.
+pub(crate) fn check(
+    valid: bool,
+    field: &'static str,
+    value: impl Debug,
+    allowed: &'static str,
+) -> Result<()> {
+    if valid { Ok(()) } else { Err(Error::Config { field, value: format!("{value:?}"), allowed }) }
 }

@@ -4,6 +4,7 @@ mod affine;
 mod augment;
 mod blend;
 mod config;
+mod draw;
 mod erase;
 mod error;
 mod fill_mode;

@@ -5,8 +5,7 @@ use rand::Rng;
 use rand_distr::{Beta, Distribution};
 use serde::{Deserialize, Serialize};
 
-use crate::config::check;
-use crate::{Error, Result};
+use crate::{Error, Result, error::check};
 
 /// Mixup: every image of a batch is blended with another one of it, and its target likewise; with one share for the
 /// batch, from Beta(α, α).

@@ -4,7 +4,10 @@ use fer_rand::next_double;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{AugmentConfig, Rectangle};
+use crate::{
+    AugmentConfig, Rectangle,
+    draw::{around_one, symmetric, uniform},
+};
 
 /// The parameters of one image's transform: Keras' `transform_parameters`, by their names there, and those of what
 /// Keras does not have. The default changes nothing.
@@ -103,18 +106,6 @@ impl Transform {
             erased,
         }
     }
-}
-
-pub(crate) fn uniform(rng: &mut impl Rng, (low, high): (f64, f64)) -> f64 {
-    low + (high - low) * next_double(rng)
-}
-
-fn symmetric(rng: &mut impl Rng, range: f64) -> f64 {
-    if range == 0.0 { 0.0 } else { uniform(rng, (-range, range)) }
-}
-
-fn around_one(rng: &mut impl Rng, range: f64) -> f64 {
-    uniform(rng, (1.0 - range, 1.0 + range))
 }
 
 fn shift(rng: &mut impl Rng, range: f64, side: usize) -> f64 {

@@ -1,10 +1,10 @@
 //! The faces that were read, and views of them.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use ndarray::{Array3, ArrayView2};
 
-use crate::{Error, LabelEncoder, Result, Source, Usage, csv, drawn, folder, votes::RowVotes};
+use crate::{Error, LabelEncoder, Result, Source, Usage, drawn, row_votes::RowVotes};
 
 /// Everything that a source holds.
 struct Faces {
@@ -49,25 +49,6 @@ pub struct ClassCount {
 }
 
 impl Dataset {
-    /// Reads and checks every row of a CSV file or a folder of images. The content tells which it is:
-    ///
-    /// - CSV, plain, gzip or Zstandard, with the columns `emotion`, `pixels`, `Usage` in any order
-    ///   (`fer2013.csv`, `icml_face_data.csv`), without `Usage` (`train.csv`) or with `pixels` alone
-    ///   (`test.csv`);
-    /// - folders `train|valid|test/<class>/*.{png,jpg}`, or the class folders alone.
-    ///
-    /// The images are square, all of one size, which is found from the first.
-    ///
-    /// # Errors
-    /// [`Error::Line`] at the first line that is not as it must be, [`Error::Image`] and [`Error::Folder`] for
-    /// images, [`Error::Io`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let data = if path.is_dir() { folder::read(path)? } else { csv::read(path)? };
-        tracing::info!(path = data.source().path, rows = data.len(), md5 = data.source().md5, "read");
-        Ok(data)
-    }
-
     /// `n` faces that the project draws itself, 48×48: happy, sad and neutral, varied in shape, pose, light and
     /// noise. The same for a seed everywhere; the first of `n` are the first of more.
     ///

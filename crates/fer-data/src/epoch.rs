@@ -48,8 +48,15 @@ struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Loader {
+    /// The batches of epoch `epoch`, from 0: the same for a seed whatever the number of threads.
+    pub fn epoch(&self, epoch: u32) -> Epoch {
+        Epoch::new(self.clone(), epoch)
+    }
+}
+
 impl Epoch {
-    pub(crate) fn new(loader: Loader, epoch: u32) -> Self {
+    fn new(loader: Loader, epoch: u32) -> Self {
         let (batches, prefetch) = (loader.batches(), loader.config().prefetch);
         let threads = loader.config().threads.min(batches);
         let maker = Maker { order: loader.order(epoch).into(), loader, epoch };

@@ -4,6 +4,9 @@ use std::{io, path::PathBuf};
 
 use crate::EMOTIONS;
 
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// Why data could not be read, chosen, split or loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,38 +1,8 @@
-//! The seven emotions of FER2013, the eight of FER+, and the encoding of those chosen as classes 0, 1, 2 ….
+//! The encoding of the emotions that are chosen as classes 0, 1, 2 ….
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
-
-/// The emotions by their code in FER2013, 0 to 6.
-pub const EMOTIONS: [&str; 7] = ["anger", "disgust", "fear", "happy", "sad", "surprise", "neutral"];
-
-/// The emotions of FER+ by their code, 0 to 7: those of [`EMOTIONS`], and contempt.
-pub const FERPLUS_EMOTIONS: [&str; 8] =
-    ["anger", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt"];
-
-/// The code of an emotion in any usual spelling, or in digits. Case is ignored. 7 is contempt, which FER+ alone
-/// has.
-///
-/// ```
-/// assert_eq!(fer_data::emotion_code("Happiness"), Some(3));
-/// assert_eq!(fer_data::emotion_code("6"), Some(6));
-/// assert_eq!(fer_data::emotion_code("contempt"), Some(7));
-/// assert_eq!(fer_data::emotion_code("bored"), None);
-/// ```
-pub fn emotion_code(name: &str) -> Option<u8> {
-    Some(match name.to_lowercase().as_str() {
-        "0" | "anger" | "angry" => 0,
-        "1" | "disgust" | "disgusted" => 1,
-        "2" | "fear" | "fearful" | "afraid" | "scared" => 2,
-        "3" | "happy" | "happiness" | "joy" => 3,
-        "4" | "sad" | "sadness" => 4,
-        "5" | "surprise" | "surprised" => 5,
-        "6" | "neutral" => 6,
-        "7" | "contempt" | "contemptuous" => 7,
-        _ => return None,
-    })
-}
+use crate::{EMOTIONS, Error, FERPLUS_EMOTIONS, Result};
 
 /// Labels to classes and back: the labels sorted, each encoded as its place, as scikit-learn's `LabelEncoder`.
 ///
@@ -210,13 +180,6 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&encoder).unwrap(), json);
             assert_eq!(serde_json::from_str::<LabelEncoder>(json).unwrap(), encoder);
-        }
-    }
-
-    #[test]
-    fn every_emotion_is_known_by_its_own_name() {
-        for (code, name) in (0..).zip(FERPLUS_EMOTIONS) {
-            assert_eq!(emotion_code(name), Some(code));
         }
     }
 }

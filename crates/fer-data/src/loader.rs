@@ -6,7 +6,7 @@ use fer_rand::{Purpose, Stream};
 use ndarray::{ArrayViewMut2, ArrayViewMut4};
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Epoch, Error, Result};
+use crate::{Dataset, Error, Result};
 
 const SHUFFLE: Purpose = Purpose::named("shuffle");
 const AUGMENT: Purpose = Purpose::named("augment");
@@ -186,11 +186,6 @@ impl Loader {
     /// The random numbers that the function on batches gets for batch `step`, from 0, of epoch `epoch`.
     pub fn batch_stream(&self, epoch: u32, step: u32) -> Stream {
         Stream { seed: self.config.seed, purpose: MIXUP, epoch, item: step }
-    }
-
-    /// The batches of epoch `epoch`, from 0: the same for a seed whatever the number of threads.
-    pub fn epoch(&self, epoch: u32) -> Epoch {
-        Epoch::new(self.clone(), epoch)
     }
 }
 

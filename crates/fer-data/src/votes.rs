@@ -7,20 +7,11 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Error, FERPLUS_EMOTIONS, FerPlus, Result, Votes};
+use crate::{Dataset, Error, FERPLUS_EMOTIONS, FerPlus, Result, Votes, row_votes::RowVotes};
 
 /// Places of the votes for none of the emotions and for 'not a face' among all votes on an image.
 const UNKNOWN: usize = FERPLUS_EMOTIONS.len();
 const NOT_A_FACE: usize = UNKNOWN + 1;
-
-/// What a [`Dataset`] keeps of the votes on one row of its source.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct RowVotes {
-    /// For each of [`FERPLUS_EMOTIONS`], without outliers.
-    pub(crate) emotions: [u8; FERPLUS_EMOTIONS.len()],
-    /// Whether two or more, unknown and 'not a face' included, have the most votes.
-    pub(crate) is_tie: bool,
-}
 
 /// Which targets the votes of FER+ become.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
