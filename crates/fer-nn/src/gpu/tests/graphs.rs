@@ -108,6 +108,36 @@ fn mixed(vars: &VarMap) -> Result<Graph> {
     Ok(graph)
 }
 
+/// A value that is averaged, added and convolved, and additions that are pooled where a row or a column is left over: for
+/// images of 11×9.
+fn several_readers(vars: &VarMap) -> Result<Graph> {
+    let vb = var_builder(vars, 8, &Device::Cpu);
+    let mut graph = Graph::new();
+    let images = graph.images();
+    let x = graph.add(images, conv2d(1, 4, 3, Conv2dConfig { bias: true, ..PLAIN }, vb.pp("stem"))?);
+    let x = graph.add(x, batch_norm(4, BatchNormConfig::default(), vb.pp("norm"))?);
+    let x = graph.add(x, Activation::Relu);
+    let means = graph.add(x, GlobalMean);
+    let a = graph.add(x, conv2d(4, 4, 3, PLAIN, vb.pp("a"))?);
+    let a = graph.add(a, batch_norm(4, BatchNormConfig::default(), vb.pp("a_norm"))?);
+    let a = graph.sum(a, x);
+    let a = graph.add(a, Activation::Elu);
+    let a = graph.add(a, MaxPool2d::new(2, 2)?);
+    let halved = Conv2dConfig { padding: Padding::Valid, stride: 2, ..PLAIN };
+    let b = graph.add(x, conv2d(4, 4, 2, halved, vb.pp("b"))?);
+    let c = graph.add(a, conv2d(4, 4, 3, PLAIN, vb.pp("c"))?);
+    let c = graph.sum(c, b);
+    let c = graph.add(c, Activation::Silu);
+    let c = graph.add(c, MaxPool2d::new(2, 2)?);
+    let c = graph.add(c, Flatten);
+    let from_means = graph.add(means, dense(4, 6, Default::default(), vb.pp("from_means"))?);
+    let from_maps = graph.add(c, dense(4 * 2 * 2, 6, Default::default(), vb.pp("from_maps"))?);
+    let sum = graph.sum(from_maps, from_means);
+    let sum = graph.add(sum, Activation::Relu);
+    graph.add(sum, dense(6, 3, Default::default(), vb.pp("out"))?);
+    Ok(graph)
+}
+
 fn check(
     network: &dyn Fn(&VarMap) -> Result<Graph>,
     size: (usize, usize),
@@ -133,18 +163,19 @@ fn check(
 fn a_chain_with_a_global_mean_has_the_cpus_gradients() {
     for activation in [Activation::Relu, Activation::Silu, Activation::LeakyRelu(0.2)] {
         // In bfloat16 maxima and signs move, and gradients with them.
-        check(&|vars| vgg(vars, activation), (13, 10), 4, [1e-4, 0.5]);
+        check(&|vars| vgg(vars, activation), (13, 10), 4, [1e-4, 0.3]);
     }
 }
 
 #[test]
 fn residual_blocks_have_the_cpus_gradients() {
-    check(&resnet, (11, 9), 3, [1e-4, 0.5]);
+    check(&resnet, (11, 9), 3, [1e-4, 0.3]);
 }
 
 #[test]
 fn groups_and_values_of_several_readers_have_the_cpus_gradients() {
-    check(&mixed, (9, 8), 3, [1e-4, 0.5]);
+    check(&mixed, (9, 8), 3, [1e-4, 0.3]);
+    check(&several_readers, (11, 9), 3, [1e-4, 0.3]);
 }
 
 #[test]

@@ -166,9 +166,7 @@ fn plans(samples: usize) -> Vec<EpochPlan> {
 fn nesterovs_momentum_with_decay_and_clipping_follows_its_formulas() {
     dcnn(4).with(|subject| {
         let plans = plans(subject.samples.len());
-        for (decay, clip, decays_all) in
-            [(0.0, 0.0, false), (0.1, 0.0, false), (0.1, 0.0, true), (0.01, 0.5, false)]
-        {
+        for (decay, clip, decays_all) in [(0.1, 0.0, false), (0.1, 0.0, true), (0.01, 0.5, false)] {
             let setup = Setup { rule: Rule::Momentum, decays_all, ..subject.setup() };
             check(subject, &setup, &plans, &|_| nesterov(Update { decay, clip, ..Default::default() }));
         }
