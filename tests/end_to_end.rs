@@ -107,7 +107,18 @@ fn a_killed_run_resumes_to_the_same_weights_to_the_bit() {
 /// Votes of ten people on the drawn faces: most for the label, some for another emotion, some for nothing.
 fn write_votes(path: &Path, n: usize) {
     let data = Dataset::drawn(n, 7);
-    let columns = ["anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt", "unknown", "NF"];
+    let columns = [
+        "anger",
+        "disgust",
+        "fear",
+        "happiness",
+        "sadness",
+        "surprise",
+        "neutral",
+        "contempt",
+        "unknown",
+        "NF",
+    ];
     let mut csv = format!("Usage,Image name,{}\n", columns.join(","));
     for i in 0..n {
         let usage = ["Training", "Training", "Training", "PublicTest", "PrivateTest"][i % 5];
@@ -126,8 +137,10 @@ fn the_recipe_of_votes_runs_and_is_resumed_to_the_bit() {
     write_csv(&data, 400);
     write_votes(&votes, 400);
     // The recipe, for a network and batches that a debug build trains in seconds.
-    let recipe = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/ferplus.toml")).unwrap();
-    let narrow = recipe.replace("[64, 128, 256, 512]", "[4, 6, 8, 8]").replace("batch_size = 128", "batch_size = 16");
+    let recipe =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/ferplus.toml")).unwrap();
+    let narrow =
+        recipe.replace("[64, 128, 256, 512]", "[4, 6, 8, 8]").replace("batch_size = 128", "batch_size = 16");
     assert_ne!(narrow, recipe);
     let settings = folder.path().join("recipe.toml");
     fs::write(&settings, narrow).unwrap();
@@ -141,7 +154,10 @@ fn the_recipe_of_votes_runs_and_is_resumed_to_the_bit() {
     let toml = fs::read_to_string(run_folder.join("model.toml")).unwrap();
     assert!(toml.contains("[vgg]") && toml.contains("contempt") && toml.contains("mean = 0.5077"), "{toml}");
     let report = fs::read_to_string(run_folder.join("test_report.txt")).unwrap();
-    assert!(report.contains("10 views of each image (as it is, shifted by 3 pixels, each mirrored)"), "{report}");
+    assert!(
+        report.contains("10 views of each image (as it is, shifted by 3 pixels, each mirrored)"),
+        "{report}"
+    );
     let evaluated = printed(
         example("evaluate")
             .arg("--model")

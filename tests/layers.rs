@@ -148,8 +148,9 @@ fn convolutions_are_keras() {
             drawn(&[case.filters], 2, plain),
         ];
         let padding = if case.padding == "same" { Padding::Same } else { Padding::Valid };
-        let config = Conv2dConfig { padding, stride: case.stride, activation: case.activation };
-        let conv = Conv2d::new(weight.as_tensor().clone(), bias.as_tensor().clone(), config).unwrap();
+        let config =
+            Conv2dConfig { padding, stride: case.stride, activation: case.activation, ..Default::default() };
+        let conv = Conv2d::new(weight.as_tensor().clone(), Some(bias.as_tensor().clone()), config).unwrap();
         let y = conv.forward(&x).unwrap();
         assert_eq!(y.dims(), case.y_shape, "{what}");
         assert_close(&what, &y, &case.y, 0.0);
@@ -164,7 +165,7 @@ fn dense_layers_are_keras() {
         let [batch, inputs] = case.x;
         let x = drawn(&[batch, inputs], 0, plain);
         let (weight, bias) = (drawn(&[case.units, inputs], 1, plain), drawn(&[case.units], 2, plain));
-        let config = DenseConfig { activation: case.activation, initializer: None };
+        let config = DenseConfig { activation: case.activation, ..Default::default() };
         let vb = builder(&[("weight", &weight), ("bias", &bias)]);
         let y = dense(inputs, case.units, config, vb).unwrap().forward(&x).unwrap();
         assert_close("dense", &y, &case.y, 0.0);
@@ -231,7 +232,8 @@ fn the_loss_and_its_gradient_are_keras() {
     for case in golden().cross_entropy {
         let logits = drawn(&[case.samples, case.classes], 4, |v| v * case.scale);
         let labels = Tensor::new(&case.labels[..], &Device::Cpu).unwrap();
-        let config = LossConfig { label_smoothing: case.label_smoothing, class_weights: case.class_weights };
+        let (label_smoothing, class_weights) = (case.label_smoothing, case.class_weights);
+        let config = LossConfig { label_smoothing, class_weights, ..Default::default() };
         let loss = cross_entropy(&logits, &labels, &config).unwrap();
         assert_close("loss", &loss, &[case.loss], 0.0);
         let gradients = loss.backward().unwrap();

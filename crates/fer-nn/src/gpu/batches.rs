@@ -111,7 +111,8 @@ impl Batches {
         let (count, steps) = (self.samples.len(), self.steps());
         let fits = |len: usize, full: usize| len == 0 || len == full;
         // What is left of an epoch without its last batch need not be in the plan.
-        let (planned, needed) = (plan.order.len(), (0..steps).map(|step| self.samples.batch(step)).sum::<usize>());
+        let (planned, needed) =
+            (plan.order.len(), (0..steps).map(|step| self.samples.batch(step)).sum::<usize>());
         if !(needed..=count).contains(&planned)
             || !fits(plan.changes.len(), planned)
             || !fits(plan.mixes.len(), steps)

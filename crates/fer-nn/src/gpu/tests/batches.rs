@@ -109,24 +109,22 @@ fn second_batch(
 fn check(memory: &Memory<Emulator>, height: usize, width: usize, augment: &Augment, edge: Edge) {
     let samples = samples(height, width);
     let rng = |row: u32| Stream { seed: 9, purpose: Purpose::named("augment"), epoch: 4, item: row }.rng();
-    let change = |&row: &u32| {
-        let transform = augment.draw(&mut rng(row), height, width);
-        Change {
-            map: augment.map(&transform, height, width),
-            flip_horizontal: transform.flip_horizontal,
-            flip_vertical: transform.flip_vertical,
-            shift: transform.channel_shift_intensity.unwrap_or_default() as f32,
-            brightness: transform.brightness.map(|factor| factor as f32),
-            contrast: transform.contrast.unwrap_or(1.0) as f32,
-            offset: transform.offset.unwrap_or_default() as f32,
-            erased: transform.erased.map(|fer_augment::Rectangle { top, left, bottom, right }| Rectangle {
-                top,
-                left,
-                bottom,
-                right,
-            }),
-        }
-    };
+    let change =
+        |&row: &u32| {
+            let transform = augment.draw(&mut rng(row), height, width);
+            Change {
+                map: augment.map(&transform, height, width),
+                flip_horizontal: transform.flip_horizontal,
+                flip_vertical: transform.flip_vertical,
+                shift: transform.channel_shift_intensity.unwrap_or_default() as f32,
+                brightness: transform.brightness.map(|factor| factor as f32),
+                contrast: transform.contrast.unwrap_or(1.0) as f32,
+                offset: transform.offset.unwrap_or_default() as f32,
+                erased: transform.erased.map(|fer_augment::Rectangle { top, left, bottom, right }| {
+                    Rectangle { top, left, bottom, right }
+                }),
+            }
+        };
     let stretch = match augment.config().generation {
         Generation::Keras3 => Stretch::OutsideBytes,
         _ => Stretch::Always,
