@@ -197,9 +197,10 @@ fn inference_gives_all_outputs_of_any_graph() {
         graph.outputs([logits, maps, means]);
         Ok(graph)
     };
-    let grey: [(&dyn Fn(&VarMap) -> Result<Graph>, usize); 4] =
+    type Network<'a> = &'a dyn Fn(&VarMap) -> Result<Graph>;
+    let networks: [(Network, usize); 4] =
         [(&|vars| vgg(vars, Activation::Relu), 1), (&resnet, 1), (&|vars| mixed(vars), 1), (&with_maps, 3)];
-    for (network, channels) in grey {
+    for (network, channels) in networks {
         for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 0.03)] {
             let subject = Subject {
                 network,
