@@ -88,6 +88,7 @@ impl TryFrom<File> for ModelConfig {
 
     fn try_from(file: File) -> Result<Self, Error> {
         let File { labels, preprocessing, input, dcnn, vgg, resnet, layers, .. } = file;
+        dcnn.as_ref().map_or(Ok(()), DcnnConfig::validate)?;
         let of_dcnn = dcnn.as_ref().map(|dcnn| (dcnn.input(), dcnn.classes));
         let layers = layers.map(|layers| LayersConfig { layers });
         let all = [dcnn.map(Into::into), vgg.map(Into::into), resnet.map(Into::into), layers.map(Into::into)];

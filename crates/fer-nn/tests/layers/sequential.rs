@@ -130,7 +130,7 @@ fn assert_same(found: &BTreeMap<String, Vec<f32>>, expected: &BTreeMap<String, V
     let largest = gradients.map(|(_, gradient)| norm(gradient.iter().copied())).fold(0.0, f64::max);
     for (name, expected) in expected {
         let found = &found[name];
-        let least = if name.starts_with("gradient") { 0.1 * largest } else { 1e-3 };
+        let least = if name.starts_with("gradient") { (0.1 * largest).max(1e-3) } else { 1e-3 };
         let error = norm(found.iter().zip(expected).map(|(a, b)| a - b));
         let size = norm(expected.iter().copied()).max(least);
         assert!(error <= 1e-4 * size, "{name}: off by {:e} of {size:e}", error / size);
