@@ -103,8 +103,9 @@ fn train(network: &dyn Network, vars: &VarMap, batches: &[Tensor]) -> BTreeMap<S
         let step = Step { seed: 1, epoch: 2, step: i as u32 };
         let loss = &mut |logits: &Tensor| {
             all.insert(format!("logits {i}"), values(logits));
-            // Not symmetric, so that no gradient cancels in a normalisation.
-            (logits * logits)?.affine(1.0, 0.5)?.sqr()?.sum_all()
+            // Not symmetric, so that no gradient cancels in a normalisation; and steep at zero, which is what the mean of a
+            // normalised image is.
+            logits.affine(1.0, 0.7)?.sqr()?.affine(1.0, 0.5)?.sqr()?.sum_all()
         };
         let gradients = network.gradients(images, step, loss).unwrap();
         for (name, var) in vars.data().lock().unwrap().iter() {
@@ -130,7 +131,7 @@ fn assert_same(found: &BTreeMap<String, Vec<f32>>, expected: &BTreeMap<String, V
     let largest = gradients.map(|(_, gradient)| norm(gradient.iter().copied())).fold(0.0, f64::max);
     for (name, expected) in expected {
         let found = &found[name];
-        let least = if name.starts_with("gradient") { (0.1 * largest).max(1e-3) } else { 1e-3 };
+        let least = if name.starts_with("gradient") { 0.1 * largest } else { 1e-2 };
         let error = norm(found.iter().zip(expected).map(|(a, b)| a - b));
         let size = norm(expected.iter().copied()).max(least);
         assert!(error <= 1e-4 * size, "{name}: off by {:e} of {size:e}", error / size);
