@@ -124,7 +124,7 @@ impl TensorBatches {
     /// [`Error::Shape`] when the targets are not one an image, [`Error::Config`] for a batch size of 0, or
     /// candle's error.
     pub fn new(images: Tensor, targets: Tensor, batch_size: usize) -> Result<Self, Error> {
-        crate::config::require(batch_size > 0, "batch_size", batch_size, "at least 1")?;
+        crate::error::require(batch_size > 0, "batch_size", batch_size, "at least 1")?;
         let samples = images.dim(0)?;
         if targets.rank() > 2 || targets.dims().first() != Some(&samples) {
             return Err(Error::Shape {

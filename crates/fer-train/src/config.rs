@@ -2,19 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::require;
 use crate::{Error, OptimizerConfig, ScheduleConfig};
-
-/// Which Keras to follow where its generations differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Generation {
-    /// `tf.keras` of TensorFlow 2.1 and 2.2, which the notebook ran on.
-    #[default]
-    #[serde(alias = "notebook")]
-    Keras2,
-    /// Keras 3.
-    Keras3,
-}
 
 /// The settings of a [`Trainer`](crate::Trainer).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,19 +120,6 @@ impl LossConfig {
     }
 }
 
-/// [`Error::Config`] unless the value is `allowed`.
-pub(crate) fn require(
-    allowed: bool,
-    field: &'static str,
-    value: impl ToString,
-    what: impl ToString,
-) -> Result<(), Error> {
-    if allowed {
-        return Ok(());
-    }
-    Err(Error::Config { field, value: value.to_string(), allowed: what.to_string() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,11 +154,5 @@ mod tests {
         assert_eq!(config.optimizer.algorithm, Algorithm::Nadam);
         assert_eq!((config.epochs, config.optimizer.learning_rate, config.seed), (3, 1e-3, 42));
         assert!(serde_json::from_str::<TrainConfig>(r#"{"epoch": 3}"#).is_err());
-    }
-
-    #[test]
-    fn notebook_is_an_old_name_of_keras2() {
-        assert_eq!(serde_json::from_str::<Generation>(r#""notebook""#).unwrap(), Generation::Keras2);
-        assert_eq!(serde_json::to_string(&Generation::Keras2).unwrap(), r#""keras2""#);
     }
 }

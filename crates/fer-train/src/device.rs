@@ -7,7 +7,7 @@ use fer_nn::engine::{Engine, StepResult};
 use crate::Error;
 use crate::batches::Batches;
 use crate::own::Rows;
-use crate::run::{Phase, Runner};
+use crate::runner::{Phase, Runner};
 use crate::state::State;
 
 /// How long a range of steps should take, in seconds.

@@ -128,3 +128,16 @@ pub enum Error {
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
+
+/// [`Error::Config`] unless the value is `allowed`.
+pub(crate) fn require(
+    allowed: bool,
+    field: &'static str,
+    value: impl ToString,
+    what: impl ToString,
+) -> Result<(), Error> {
+    if allowed {
+        return Ok(());
+    }
+    Err(Error::Config { field, value: value.to_string(), allowed: what.to_string() })
+}

@@ -6,7 +6,7 @@ use fer_nn::{Mode, Network, Step};
 
 use crate::batches::{Batch, Batches, Epoch};
 use crate::own::{Own, Rows};
-use crate::run::{Phase, Runner};
+use crate::runner::{Phase, Runner};
 use crate::state::State;
 use crate::{BoxError, Error, TrainConfig, count_correct};
 

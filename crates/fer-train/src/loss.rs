@@ -37,7 +37,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, config: &LossConfig) -> 
     let (samples, classes) = logits.dims2()?;
     if let Some(weights) = class_weights {
         let allowed = format!("one number for each of the network's {classes} classes");
-        crate::config::require(
+        crate::error::require(
             weights.len() == classes,
             "loss.class_weights",
             format!("{weights:?}"),

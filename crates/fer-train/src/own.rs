@@ -9,7 +9,7 @@ use fer_metrics::EpochLog;
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use crate::config::require;
+use crate::error::require;
 use crate::{Error, LossConfig, TrainConfig, cross_entropy, loss};
 
 pub(crate) type OwnLoss = Arc<dyn Fn(&Tensor, &Tensor) -> candle_core::Result<Tensor> + Send + Sync>;

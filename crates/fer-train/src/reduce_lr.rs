@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::callback::{Callback, CallbackState, Control, Monitor, MonitorMode};
-use crate::config::require;
+use crate::error::require;
 use crate::{BoxError, Error, exact};
 
 /// The settings of [`ReduceLrOnPlateau`]. The defaults are the notebook's.

@@ -24,7 +24,7 @@ impl Run<'_, '_> {
                 Some(checkpoint.callbacks)
             }
             (None, true) => {
-                return crate::config::require(false, "resume", true, "false without a checkpoint");
+                return crate::error::require(false, "resume", true, "false without a checkpoint");
             }
             (_, false) => None,
         };

@@ -41,7 +41,7 @@ impl<'a> State<'a> {
             None => self.config.schedule.factor(step, self.steps, total),
         };
         let allowed = factor >= 0.0 && factor.is_finite();
-        crate::config::require(allowed, "schedule", factor, "a finite number, at least 0, in every step")?;
+        crate::error::require(allowed, "schedule", factor, "a finite number, at least 0, in every step")?;
         let new_in_average = self.average.as_ref().map_or(0.0, |average| average.config.new_part(step));
         Ok(Update { new_in_average: new_in_average as f32, ..self.optimizer.next_update(factor) })
     }

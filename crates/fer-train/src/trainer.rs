@@ -17,7 +17,8 @@ use crate::checkpoint::Position;
 use crate::device::Device;
 use crate::host::Host;
 use crate::own::{Own, Rows};
-use crate::run::{Run, Runner};
+use crate::run::Run;
+use crate::runner::Runner;
 use crate::state::State;
 use crate::{Error, LossConfig, TrainConfig};
 

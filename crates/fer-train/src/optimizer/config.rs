@@ -3,7 +3,7 @@
 use fer_nn::engine::Rule;
 use serde::{Deserialize, Serialize};
 
-use crate::config::require;
+use crate::error::require;
 use crate::{Error, Generation};
 
 /// How an [`Optimizer`](crate::Optimizer) turns gradients into updates.
