@@ -34,15 +34,15 @@ struct Args {
     /// Measure by FER+ in 8 classes, on the rows with a single winner, after votes of 1 are taken away.
     #[arg(long, requires = "ferplus", value_parser = ["votes", "majority"])]
     ferplus_targets: Option<String>,
-    /// Look at each image several times: also mirrored, or also shifted by 3 pixels to four sides and mirrored.
+    /// Look at each image several times: also mirrored, or also shifted by 3 pixels along the diagonals and mirrored.
     #[arg(long, requires = "model", value_parser = ["mirror", "ten"])]
     views: Option<String>,
     /// A CSV file with the columns label and predicted.
     #[arg(long, conflicts_with = "model")]
     predictions: Option<PathBuf>,
-    /// auto, cpu or cuda:N.
-    #[arg(long, default_value = "auto")]
-    device: String,
+    /// auto, cpu or cuda:N [default: auto].
+    #[arg(long, requires = "model")]
+    device: Option<String>,
     /// The folder for the report, the predictions and the figure.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -75,7 +75,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn evaluate_model(model: &Path, path: &Path, args: &Args) -> Result<(), Failure> {
-    let device = fer::nn::device(&args.device)?;
+    let device = fer::nn::device(args.device.as_deref().unwrap_or("auto"))?;
     let classifier = Classifier::open_on(model, &device)?;
     let views = match args.views.as_deref() {
         Some("mirror") => Views { mirror: true, shift: 0 },
@@ -83,16 +83,23 @@ fn evaluate_model(model: &Path, path: &Path, args: &Args) -> Result<(), Failure>
         None => Views::default(),
     };
     let classifier = classifier.views(views);
-    let all = with_ferplus(Dataset::open(path)?, args)?;
+    let faces = Dataset::open(path)?;
+    let source = faces.source();
+    println!("{}, md5 {}", source.name.as_deref().unwrap_or(&source.path), source.md5);
+    let recorded = trained_on(&faces, model)?;
+    let all = with_ferplus(faces, args)?;
     let labels = match &args.labels {
         Some(labels) => labels.clone(),
         None => labels_of(&classifier)?,
     };
     let chosen = all.select(&labels)?;
-    println!("{}, md5 {}", all.source().name.as_deref().unwrap_or(&all.source().path), all.source().md5);
-    let (data, train) = rows_to_evaluate(&all, &chosen, model, args)?;
+    let (data, train) = rows_to_evaluate(&all, &chosen, recorded, args)?;
     // A tie has no right answer to be measured by.
-    let data = if data.has_votes() { data.without_ties() } else { data };
+    let (rows, data) = (data.len(), data.without_ties());
+    match rows - data.len() {
+        0 => {}
+        ties => println!("{ties} ties left out"),
+    }
     let evaluation = Evaluation::new(&classifier, &data)?;
     let mut text = match views.count() {
         1 => String::new(),
@@ -124,40 +131,56 @@ fn with_ferplus(data: Dataset, args: &Args) -> Result<Dataset, Failure> {
     let Some(path) = &args.ferplus else { return Ok(data) };
     let votes = FerPlus::open(path)?;
     let targets = args.ferplus_targets.as_deref().map(str::parse::<FerPlusTargets>).transpose()?;
-    Ok(match targets {
-        None => data.with_ferplus(&votes)?.0,
-        Some(FerPlusTargets::Votes) => data.with_ferplus_votes(&votes)?.0,
-        Some(FerPlusTargets::Majority) => data.with_ferplus_majority(&votes)?.0,
-    })
+    let (data, counts) = match targets {
+        None => {
+            let kept = data.with_ferplus(&votes)?.0;
+            println!("FER+: {} of {} rows left", kept.len(), data.len());
+            return Ok(kept);
+        }
+        Some(FerPlusTargets::Votes) => data.with_ferplus_votes(&votes)?,
+        Some(FerPlusTargets::Majority) => data.with_ferplus_majority(&votes)?,
+    };
+    println!("FER+: {counts}");
+    Ok(data)
 }
 
 /// The rows to evaluate, and those that were trained on as far as that is known.
 fn rows_to_evaluate(
     all: &Dataset,
     chosen: &Dataset,
-    model: &Path,
+    recorded: Option<Dataset>,
     args: &Args,
 ) -> Result<(Dataset, Option<Dataset>), Failure> {
     if let Some(file) = &args.split {
         let subsets = Subsets::read_csv(file, chosen)?;
         return Ok((subsets.test.unwrap_or(subsets.valid), Some(subsets.train)));
     }
-    let recorded = trained_on(all, model);
     if let Some(usage) = &args.usage {
-        let train = recorded.or_else(|| all.select_usage(Usage::Training).ok());
+        let train = match recorded {
+            Some(train) => Some(train),
+            None => {
+                println!(
+                    "no run of this data beside the model: Training is taken for what it was trained on"
+                );
+                Some(all.select_usage(Usage::Training)?)
+            }
+        };
         return Ok((chosen.select_usage(usage.parse()?)?, train));
     }
     Ok((chosen.clone(), recorded))
 }
 
-/// The rows that a model of `train_dcnn` was trained on, when it was on this data: its run is recorded beside it.
-fn trained_on(all: &Dataset, model: &Path) -> Option<Dataset> {
-    let record = std::fs::read_to_string(model.join("run.json")).ok()?;
-    let record: serde_json::Value = serde_json::from_str(&record).ok()?;
+/// The rows of this data, before any FER+, that a model of `train_dcnn` was trained on, when it was on this data: its run is
+/// recorded beside it.
+fn trained_on(all: &Dataset, model: &Path) -> Result<Option<Dataset>, Failure> {
+    let path = model.join("run.json");
+    let Ok(record) = std::fs::read_to_string(&path) else { return Ok(None) };
+    let record: serde_json::Value =
+        serde_json::from_str(&record).map_err(|e| format!("{}: {e}", path.display()))?;
     if record["source"]["md5"] != all.source().md5.as_str() {
-        return None;
+        return Ok(None);
     }
-    Subsets::read_csv(model.join("split.csv"), all).ok().map(|subsets| subsets.train)
+    Ok(Some(Subsets::read_csv(model.join("split.csv"), all)?.train))
 }
 
 fn labels_of(classifier: &Classifier) -> Result<Vec<u8>, Failure> {

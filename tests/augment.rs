@@ -127,3 +127,14 @@ fn an_image_does_not_depend_on_the_others_of_its_batch() {
     assert_eq!(batch.index_axis(Axis(0), 3), last);
     assert_ne!(batch.index_axis(Axis(0), 2), last);
 }
+
+#[test]
+fn the_recipes_are_the_recipe() {
+    for name in ["fer2013", "ferplus"] {
+        let path = format!("{}/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let recipe: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+        let mut config = toml::Table::try_from(AugmentConfig::identity()).unwrap();
+        config.extend(recipe["augment"].as_table().unwrap().clone());
+        assert_eq!(config.try_into::<AugmentConfig>().unwrap(), AugmentConfig::recipe(), "{name}");
+    }
+}

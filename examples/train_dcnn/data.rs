@@ -48,10 +48,14 @@ pub fn read(settings: &Settings) -> Result<Faces, Failure> {
         encoder.labels().iter().enumerate().map(|(class, label)| format!("{label}: {class}")).collect();
     println!("{{{}}}", classes.join(", "));
     let mut subsets = chosen.split(settings.split)?;
-    if chosen.has_votes() {
-        // A tie has no right answer to be measured by.
-        subsets.valid = subsets.valid.without_ties();
-        subsets.test = subsets.test.map(|test| test.without_ties());
+    // A tie has no right answer to be measured by.
+    let measured = |subsets: &Subsets| subsets.valid.len() + subsets.test.as_ref().map_or(0, Dataset::len);
+    let all = measured(&subsets);
+    subsets.valid = subsets.valid.without_ties();
+    subsets.test = subsets.test.map(|test| test.without_ties());
+    match all - measured(&subsets) {
+        0 => {}
+        ties => println!("{ties} ties left out of validation and test"),
     }
     let test = subsets.test.as_ref().map_or(String::new(), |test| format!(", test {}", test.len()));
     println!("train {}, valid {}{test}", subsets.train.len(), subsets.valid.len());

@@ -56,7 +56,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
 
     let (folder, settings, recorded) = if args.resume {
         let (folder, record) = RunFolder::open(&args.out)?;
-        (folder, record.settings.resumed(args)?, Some(record.source))
+        (folder, record.settings.resumed(args)?, Some((record.source, record.ferplus)))
     } else {
         let settings = Settings::of(args)?;
         (RunFolder::new(&args.out, args.overwrite)?, settings, None)
@@ -66,9 +66,14 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
 
     let faces = data::read(&settings)?;
     let source = faces.chosen.source().clone();
-    if let Some(recorded) = recorded.filter(|recorded| recorded.md5 != source.md5) {
+    if let Some((recorded, ferplus)) = recorded {
         let (found, expected) = (&source.md5, &recorded.md5);
-        return Err(format!("{}: md5 is {found}, the run to resume used {expected}", source.path).into());
+        if found != expected {
+            return Err(format!("{}: md5 is {found}, the run to resume used {expected}", source.path).into());
+        }
+        if ferplus != faces.ferplus {
+            return Err("FER+: the run to resume used other votes".into());
+        }
     }
     let mut record = Record {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -89,8 +94,8 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
 
     let settings = &record.settings;
     let names = faces.chosen.encoder().names().into_iter().map(String::from).collect();
-    let mut model = ModelConfig::new(settings.model.clone(), Input::grey(faces.chosen.side()), names)?;
-    model.preprocessing = settings.preprocessing;
+    let model = ModelConfig::new(settings.model.clone(), Input::grey(faces.chosen.side()), names)?
+        .preprocessed(settings.preprocessing)?;
     let weights = VarMap::new();
     let seed = settings.train.seed;
     let network = model.network(fer::nn::var_builder(&weights, seed, &device))?.compute(settings.compute);

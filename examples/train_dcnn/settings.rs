@@ -157,11 +157,12 @@ impl Settings {
         if let Some(labels) = &args.labels {
             self.labels.clone_from(labels);
         }
-        match args.split {
-            Some(SplitName::Usage) => self.split = Split::usage(),
-            Some(SplitName::Notebook) => self.split = Split::default(),
-            None => {}
-        }
+        let split = match args.split {
+            Some(SplitName::Usage) => Split::usage(),
+            Some(SplitName::Notebook) => Split::default(),
+            None => self.split,
+        };
+        self.split = split.duplicates(self.split.duplicates_of());
         if let Some(duplicates) = &args.duplicates {
             self.split = self.split.duplicates(duplicates.parse::<Duplicates>()?);
         }
@@ -209,6 +210,13 @@ impl Settings {
         self.augment.validate()?;
         if let Some(mixup) = &self.mixup {
             mixup.validate()?;
+        }
+        if self.data.is_some() && self.drawn_faces != 0 {
+            return Err("drawn_faces is for runs without --data".into());
+        }
+        // Training sees pixels of 0 to 1.
+        if self.preprocessing.scale != Preprocessing::default().scale {
+            return Err("preprocessing.scale must be 1/255: set mean and deviation instead".into());
         }
         if self.ferplus_targets.is_some() && self.ferplus.is_none() {
             return Err(

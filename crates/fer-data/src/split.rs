@@ -58,6 +58,11 @@ impl Split {
         Self { method: Method::Usage, duplicates: Duplicates::Keep }
     }
 
+    /// What is done with images that occur more than once.
+    pub fn duplicates_of(&self) -> Duplicates {
+        self.duplicates
+    }
+
     /// Sets scikit-learn's `random_state`; nothing is drawn for a split by usage.
     pub fn seed(mut self, value: u32) -> Self {
         if let Method::Stratified { seed, .. } = &mut self.method {

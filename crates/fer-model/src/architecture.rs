@@ -62,24 +62,13 @@ impl Architecture {
     pub fn validate(&self, input: Input, classes: usize) -> Result<(), Error> {
         crate::dcnn::size("classes", classes, 2)?;
         crate::dcnn::size("channels", input.channels, 1)?;
+        crate::dcnn::size("height", input.height, 1)?;
+        crate::dcnn::size("width", input.width, 1)?;
         match self {
             Self::Dcnn(dcnn) => dcnn.of(input, classes).validate(),
             Self::Vgg(vgg) => vgg.validate(input),
-            Self::Resnet(resnet) => resnet.validate(input),
-            Self::Layers(LayersConfig { layers }) if layers.is_empty() => {
-                Err(Error::config("layers", 0, "at least one layer"))
-            }
-            Self::Layers(_) => {
-                let output = self.layers(input, classes)?.last().map(|layer| layer.output.clone());
-                match output.as_deref() {
-                    Some([units]) if *units == classes => Ok(()),
-                    other => Err(Error::config(
-                        "layers: the last one's output",
-                        format!("{:?}", other.unwrap_or_default()),
-                        format!("[{classes}], one a class"),
-                    )),
-                }
-            }
+            Self::Resnet(resnet) => resnet.validate(),
+            Self::Layers(_) => self.layers(input, classes).map(drop),
         }
     }
 
@@ -112,10 +101,22 @@ impl Architecture {
     /// # Ok::<(), fer_model::Error>(())
     /// ```
     pub fn network(&self, input: Input, classes: usize, vb: VarBuilder) -> Result<Graph, Error> {
-        if !matches!(self, Self::Layers(_)) {
-            self.validate(input, classes)?;
+        match self {
+            Self::Layers(LayersConfig { layers }) if layers.is_empty() => {
+                return Err(Error::config("layers", 0, "at least one layer"));
+            }
+            Self::Layers(_) => {}
+            _ => self.validate(input, classes)?,
         }
-        network(&self.layer_configs(classes), input, vb)
+        let (graph, output) = network(&self.layer_configs(classes), input, vb)?;
+        match output[..] {
+            [_, units] if units == classes => Ok(graph),
+            _ => Err(Error::config(
+                "layers: the last one's output",
+                format!("{:?}", output.get(1..).unwrap_or_default()),
+                format!("[{classes}], one a class"),
+            )),
+        }
     }
 
     /// The layers as a table.
@@ -123,7 +124,6 @@ impl Architecture {
     /// # Errors
     /// When the architecture is invalid.
     pub fn layers(&self, input: Input, classes: usize) -> Result<Vec<LayerInfo>, Error> {
-        // Zeros take no memory until they are read.
         let net = self.network(input, classes, VarBuilder::zeros(DType::F32, &Device::Cpu))?;
         layers::table(&net, input)
     }
@@ -204,5 +204,16 @@ mod tests {
             "{found}"
         );
         assert!(toml::from_str::<Architecture>("architecture = 'vgg'\nwidth = [8]").is_err());
+        assert!(toml::from_str::<Architecture>("architecture = 'vgg'\nnorm = { momentum = 0.8 }").is_err());
+        let wide = "architecture = 'vgg'\nwidths = [65536, 65536]\ndropout = [0.1, 0.1]\nkernel = 31";
+        let wide: Architecture = toml::from_str(wide).unwrap();
+        let found = wide.layers(Input::grey(48), 3).unwrap_err().to_string();
+        assert!(found.contains("is too large: at most 268435456 values"), "{found}");
+        let mean = "[[layers]]\nname = 'm'\nis = 'global_mean'\n[[layers]]\nname = 'd'\nis = { dense = { units = 3 } }";
+        let mean: Architecture = toml::from_str(&layers(mean)).unwrap();
+        assert!(mean.validate(Input { channels: 1, height: 0, width: 48 }, 3).is_err());
+        // A list whose end is not one value a class is no network, whoever makes it.
+        let vb = candle_nn::VarBuilder::zeros(candle_core::DType::F32, &candle_core::Device::Cpu);
+        assert!(mean.network(Input::grey(48), 4, vb).is_err());
     }
 }

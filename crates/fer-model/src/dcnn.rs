@@ -146,7 +146,7 @@ impl DcnnConfig {
     /// ```
     pub fn network(&self, vb: VarBuilder) -> Result<Graph, Error> {
         self.validate()?;
-        network(&self.layer_configs(), self.input(), vb)
+        network(&self.layer_configs(), self.input(), vb).map(|(graph, _)| graph)
     }
 
     /// The layers as a table, first to last.

@@ -154,14 +154,17 @@ impl LayerKind {
         let channels = input.get(1).copied().unwrap_or(0);
         Ok(Some(match *self {
             Self::Conv2d { filters, kernel, stride, padding, groups, bias, activation } => {
+                check_size([filters, channels, kernel, kernel])?;
                 let config = Conv2dConfig { padding, stride, groups, bias, activation };
                 Arc::new(conv2d(channels, filters, kernel, config, vb)?)
             }
             Self::ConvTranspose2d { filters, kernel, stride, padding, bias, activation } => {
+                check_size([filters, channels, kernel, kernel])?;
                 let config = ConvTranspose2dConfig { padding, stride, bias, activation };
                 Arc::new(conv_transpose2d(channels, filters, kernel, config, vb)?)
             }
             Self::Dense { units, bias, activation, initializer } => {
+                check_size([units, channels, 1, 1])?;
                 let initializer = (initializer == Initializer::HeNormal).then(he_normal);
                 Arc::new(dense(channels, units, DenseConfig { activation, bias, initializer }, vb)?)
             }
@@ -185,8 +188,25 @@ impl LayerKind {
     }
 }
 
-/// The network of these layers for images of this size, from the variables of `vb`. It gives what its last layer gives.
-pub(crate) fn network(layers: &[LayerConfig], input: Input, vb: VarBuilder) -> Result<Graph, Error> {
+/// The most values of a weight: more are taken for a damaged file before memory is asked for them.
+const MOST_VALUES: usize = 1 << 28;
+
+/// Refuses a weight of more than [`MOST_VALUES`] values.
+fn check_size(dims: [usize; 4]) -> candle_core::Result<()> {
+    let values = dims.into_iter().try_fold(1_usize, |values, dim| values.checked_mul(dim));
+    match values {
+        Some(values) if values <= MOST_VALUES => Ok(()),
+        _ => candle_core::bail!("a weight of {dims:?} is too large: at most {MOST_VALUES} values"),
+    }
+}
+
+/// The network of these layers for images of this size, from the variables of `vb`, and the dimensions of what it gives: the
+/// output of its last layer.
+pub(crate) fn network(
+    layers: &[LayerConfig],
+    input: Input,
+    vb: VarBuilder,
+) -> Result<(Graph, Vec<usize>), Error> {
     let Input { channels, height, width } = input;
     let mut graph = Graph::new();
     let mut known: HashMap<&str, (Value, Vec<usize>)> = HashMap::new();
@@ -232,5 +252,6 @@ pub(crate) fn network(layers: &[LayerConfig], input: Input, vb: VarBuilder) -> R
         }
         last = name;
     }
-    Ok(graph)
+    let output = known.remove(last).map_or(Vec::new(), |(_, dims)| dims);
+    Ok((graph, output))
 }

@@ -100,6 +100,11 @@ impl TryFrom<File> for ModelConfig {
                 "one of dcnn, vgg, resnet, layers",
             ));
         };
+        if let (Some(input), Some((own, _))) = (input, of_dcnn)
+            && input != own
+        {
+            return Err(Error::config("input", format!("{input:?}"), format!("{own:?}, as dcnn says")));
+        }
         let Some(input) = input.or(of_dcnn.map(|(input, _)| input)) else {
             return Err(Error::config("input", "missing", "channels, height and width of the images"));
         };
@@ -122,10 +127,22 @@ impl ModelConfig {
         input: Input,
         labels: Vec<String>,
     ) -> Result<Self, Error> {
-        let config =
-            Self { labels, preprocessing: Default::default(), input, architecture: architecture.into() };
+        let architecture = match architecture.into() {
+            Architecture::Dcnn(dcnn) => dcnn.of(input, labels.len()).into(),
+            other => other,
+        };
+        let config = Self { labels, preprocessing: Default::default(), input, architecture };
         config.validate()?;
         Ok(config)
+    }
+
+    /// The same with this preprocessing.
+    ///
+    /// # Errors
+    /// When one of its numbers is not allowed.
+    pub fn preprocessed(self, preprocessing: Preprocessing) -> Result<Self, Error> {
+        preprocessing.validate()?;
+        Ok(Self { preprocessing, ..self })
     }
 
     /// The configuration of the notebook's network with these labels and the default preprocessing.

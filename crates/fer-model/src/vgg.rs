@@ -80,7 +80,9 @@ impl VggConfig {
         for (i, &width) in self.widths.iter().enumerate() {
             size(&format!("widths[{i}]"), width, 1)?;
         }
-        size("convolutions", self.convolutions, 1)?;
+        if !(1..=64).contains(&self.convolutions) {
+            return Err(Error::config("convolutions", self.convolutions, "1 to 64"));
+        }
         if !(1..=31).contains(&self.kernel) || self.kernel.is_multiple_of(2) {
             return Err(Error::config("kernel", self.kernel, "odd, 1 to 31"));
         }

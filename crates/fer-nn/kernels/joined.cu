@@ -131,7 +131,7 @@ __device__ void joined_sums(const StageArgs& a) {
 #pragma unroll
                     for (int i = 0; i < N; i++) {
                         const float m = activate(t[i], a.after, a.after_slope);
-                        const float told = a.after == SILU ? t[i] : m;
+                        const float told = a.after == SILU || a.after == LEAKY_RELU ? t[i] : m;
                         if (k % 2 == 0 || is_greater(m, best[i])) {
                             best[i] = m;
                             slope[i] = derivative(told, a.after, a.after_slope);

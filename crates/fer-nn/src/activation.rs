@@ -14,7 +14,7 @@ pub enum Activation {
     Relu,
     /// x where x > 0, else eˣ − 1 (Clevert, Unterthiner and Hochreiter 2015, with α = 1).
     Elu,
-    /// x where x > 0, else this times x; the slope is over 0.
+    /// x where x > 0, else this times x.
     LeakyRelu(f32),
     /// x·σ(x), σ the logistic function (Elfwing, Uchibe and Doya 2018): PyTorch's `SiLU`, Keras' `swish`.
     Silu,
@@ -25,6 +25,11 @@ pub enum Activation {
 impl Activation {
     /// Whether the derivative follows from the output alone, so that a layer need not keep what came before.
     pub(crate) fn is_told_by_its_output(self) -> bool {
-        !matches!(self, Self::Silu)
+        match self {
+            Self::Silu => false,
+            // A negative slope gives both signs the same sign.
+            Self::LeakyRelu(slope) => slope >= 0.0,
+            _ => true,
+        }
     }
 }

@@ -28,7 +28,7 @@ impl fmt::Display for Precision {
     }
 }
 
-/// How a [`Sequential`](crate::Sequential) computes on a card. The CPU computes in f32, and always the same.
+/// How a [`Graph`](crate::Graph) computes on a card. The CPU computes in f32, and always the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Compute {

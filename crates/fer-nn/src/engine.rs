@@ -70,7 +70,7 @@ impl Samples {
         if self.classes != classes {
             bail!("the targets are of {} classes, the network gives {classes}", self.classes)
         }
-        if self.steps() == 0 {
+        if *batch_size == 0 || self.steps() == 0 {
             bail!("{} samples in batches of {batch_size}", self.len())
         }
         if pixels.len() != self.len() * height * width || targets.len() != self.len() * classes {

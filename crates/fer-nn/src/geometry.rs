@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
-    /// Zeros around the image so that the output has ⌈size / stride⌉ rows and columns; where their number is
-    /// odd, the last goes to the bottom and to the right, as in TensorFlow.
+    /// Zeros around the image so that the output has ⌈size / stride⌉ rows and columns; of an odd number of
+    /// zeros, the one more goes to the bottom and to the right, as in TensorFlow.
     #[default]
     Same,
     /// No zeros: only windows that lie wholly inside the image.
@@ -42,7 +42,8 @@ impl Padding {
         let along = |axis: usize| {
             let (size, kernel) = (size[axis], kernel[axis]);
             let valid = |before: usize, after: usize| {
-                Some([before, (size + before + after).checked_sub(kernel)? / stride + 1])
+                let padded = size.checked_add(before)?.checked_add(after)?;
+                Some([before, padded.checked_sub(kernel)? / stride + 1])
             };
             match self {
                 Self::Same => {
@@ -159,7 +160,7 @@ impl Windows {
         Ok(this)
     }
 
-    /// 2×2 windows that tile the plane.
+    /// 2×2 windows side by side, none beyond the edge.
     pub(crate) fn is_two_by_two(&self) -> bool {
         self.size == 2 && self.stride == 2 && self.padding == (0, 0) && self.fits()
     }

@@ -112,22 +112,31 @@ impl Graph {
         }
         self.nodes.push(node);
         self.layers.push(layer);
-        self.pieces = OnceLock::new();
+        self.changed();
         Value(Source::Of(self.nodes.len() - 1))
     }
 
-    /// The same graph, the layer added last under another name.
+    /// Names the layer added last.
     pub fn rename_last(&mut self, name: impl Into<String>) {
         if let Some(node) = self.nodes.last_mut() {
             node.name = name.into();
         }
-        self.pieces = OnceLock::new();
+        self.changed();
     }
 
     /// What the graph gives; [`Network::forward`] gives the first.
     pub fn outputs(&mut self, outputs: impl IntoIterator<Item = Value>) {
         self.outputs = outputs.into_iter().map(|value| value.0).collect();
+        self.changed();
+    }
+
+    /// Forgets what was made of the graph as it was.
+    fn changed(&mut self) {
         self.pieces = OnceLock::new();
+        #[cfg(feature = "cuda")]
+        {
+            self.held = Held::default();
+        }
     }
 
     /// The same network, computing like this on a card.
@@ -149,7 +158,7 @@ impl Graph {
             Some(layer) => layer.output(input),
             None => bail!("it has no layer"),
         };
-        self.pieces().plan.table(input, own)
+        self.pieces()?.plan.table(input, own)
     }
 
     /// All outputs for a batch, in their order.
@@ -159,31 +168,40 @@ impl Graph {
     pub fn forward_all(&self, images: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
         #[cfg(feature = "cuda")]
         if mode == Mode::Eval
-            && let Some(outputs) = self.held.infer(self.plan(), images, self.compute)?
+            && let Some(outputs) = self.held.infer(self.plan()?, images, self.compute)?
         {
             return Ok(outputs);
         }
         match mode {
-            Mode::Eval => self.pieces().infer(&self.layers, images),
-            Mode::Train(_) => self.pieces().in_turn(&self.layers, images, mode),
+            Mode::Eval => self.pieces()?.infer(&self.layers, images),
+            Mode::Train(_) => self.pieces()?.in_turn(&self.layers, images, mode),
         }
     }
 
     /// The graph lowered.
     #[cfg(any(feature = "cuda", test))]
-    pub(crate) fn plan(&self) -> &Plan {
-        &self.pieces().plan
+    pub(crate) fn plan(&self) -> Result<&Plan> {
+        Ok(&self.pieces()?.plan)
     }
 
-    fn pieces(&self) -> &Arc<Pieces> {
-        self.pieces.get_or_init(|| {
+    fn pieces(&self) -> Result<&Arc<Pieces>> {
+        let is_own = |source: &Source, end: usize| source.of().is_none_or(|of| of < end);
+        for (i, node) in self.nodes.iter().enumerate() {
+            if !node.inputs.iter().all(|source| is_own(source, i)) {
+                bail!("layer `{}`: its input is a value of another graph", node.name)
+            }
+        }
+        if !self.outputs.iter().all(|source| is_own(source, self.nodes.len())) {
+            bail!("an output is a value of another graph")
+        }
+        Ok(self.pieces.get_or_init(|| {
             let last = match self.nodes.len() {
                 0 => Source::Images,
                 n => Source::Of(n - 1),
             };
             let outputs = if self.outputs.is_empty() { vec![last] } else { self.outputs.clone() };
             Arc::new(Pieces::of(Plan::of(self.nodes.clone(), &outputs)))
-        })
+        }))
     }
 }
 
@@ -201,12 +219,17 @@ impl Network for Graph {
         step: Step,
         loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
     ) -> Result<GradStore> {
-        self.pieces().gradients(&self.layers, images, step, loss)
+        self.pieces()?.gradients(&self.layers, images, step, loss)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn has_engine(&self) -> bool {
+        self.plan().is_ok_and(crate::gpu::is_on_cuda)
     }
 
     #[cfg(feature = "cuda")]
     fn engine(&self, setup: &Setup) -> Result<Option<Box<dyn Engine>>> {
-        crate::gpu::on_cuda(self.plan(), setup, self.compute)
+        crate::gpu::on_cuda(self.plan()?, setup, self.compute)
     }
 
     #[cfg(not(feature = "cuda"))]
@@ -282,6 +305,10 @@ impl Network for Sequential {
         loss: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
     ) -> Result<GradStore> {
         self.0.gradients(images, step, loss)
+    }
+
+    fn has_engine(&self) -> bool {
+        self.0.has_engine()
     }
 
     fn engine(&self, setup: &Setup) -> Result<Option<Box<dyn Engine>>> {

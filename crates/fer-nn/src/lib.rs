@@ -1,12 +1,13 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # Inside
-//! From the bottom up, no module uses one above it: `geometry`, `activation`, `mask`, `mode` (plain values); `plan` (a
+//! From the bottom up, no module uses one above it: `geometry`, `activation`, `channel`, `mask`, `mode`, `primitive` (plain values); `plan` (a
 //! network lowered, for every device) and [`engine`] (what a trainer asks of a device); `cpu` and `gpu` (kernels, and an
-//! engine each over a plan); `primitive` (one kernel on tensors of any device); `layer`, a file a layer; [`Graph`] and
+//! engine each over a plan); `kernel` (one primitive on tensors of any device); `layer`, a file a layer; [`Graph`] and
 //! [`Sequential`].
 
 mod activation;
+mod channel;
 mod compute;
 mod cpu;
 mod device;
@@ -17,6 +18,7 @@ mod geometry;
 mod gpu;
 mod graph;
 pub mod initializer;
+mod kernel;
 mod layer;
 mod mask;
 mod mode;

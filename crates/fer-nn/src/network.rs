@@ -30,8 +30,13 @@ pub trait Network {
         loss(&self.forward(images, Mode::Train(step))?)?.backward()
     }
 
+    /// Whether [`engine`](Self::engine) gives one, as far as can be told without samples. Implement both or none.
+    fn has_engine(&self) -> bool {
+        false
+    }
+
     /// A training of this network that a device does by itself, where there is one: a
-    /// [`Sequential`](crate::Sequential) on a CUDA device has it, a network that holds one passes this on.
+    /// [`Graph`](crate::Graph) on a CUDA device has it, a network that holds one passes this on.
     ///
     /// # Errors
     /// When the samples do not fit the network, or the device has no room for it.

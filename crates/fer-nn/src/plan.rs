@@ -19,7 +19,7 @@ use crate::geometry::{ConvShape, DenseShape, Padding, Windows};
 use crate::{Activation, Mask};
 
 /// What a layer does, for an engine to do in its own way. A layer that no engine knows is [`Own`](Self::Own).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each is the layer of its name")]
 pub enum Op {
@@ -40,7 +40,6 @@ pub enum Op {
     /// The sum of two inputs.
     Sum,
     /// Done by the layer itself.
-    #[default]
     Own,
 }
 
@@ -105,8 +104,6 @@ pub struct Variable {
     pub name: &'static str,
     /// The tensor.
     pub tensor: Tensor,
-    /// Whether an optimiser changes it; moving statistics are changed by the layer.
-    pub is_trained: bool,
 }
 
 /// A layer of a network.
@@ -131,6 +128,16 @@ pub(crate) enum Source {
     Images,
     /// The output of a node or a stage.
     Of(usize),
+}
+
+impl Source {
+    /// The node or the stage; `None` for the network's input.
+    pub fn of(self) -> Option<usize> {
+        match self {
+            Self::Images => None,
+            Self::Of(of) => Some(of),
+        }
+    }
 }
 
 /// A layer at its place in a network.
@@ -213,11 +220,13 @@ impl Conv {
             Padding::Valid => ((0, 0), (0, 0)),
             Padding::Same => bail!("conv_transpose2d: padding is `valid` or explicit"),
         };
-        let along = |size: usize, kernel: usize, cut: usize| {
-            ((size.max(1) - 1) * self.stride + kernel).checked_sub(cut).filter(|&out| out > 0 && size > 0)
+        let along = |size: usize, kernel: usize, [before, after]: [usize; 2]| {
+            let cut = before.checked_add(after)?;
+            let all = size.checked_sub(1)?.checked_mul(self.stride)?.checked_add(kernel)?;
+            all.checked_sub(cut).filter(|&out| out > 0)
         };
-        let rows = along(height, kernel_height, before.0 + after.0);
-        let columns = along(width, kernel_width, before.1 + after.1);
+        let rows = along(height, kernel_height, [before.0, after.0]);
+        let columns = along(width, kernel_width, [before.1, after.1]);
         let (Some(rows), Some(columns)) = (rows, columns) else {
             bail!("conv_transpose2d: nothing is left of the input {input:?} with this padding")
         };
@@ -267,9 +276,7 @@ impl Norm {
         };
         if unbiased { count as f64 / (count - 1).max(1) as f64 } else { 1.0 }
     }
-}
 
-impl Norm {
     /// The moving means and variances.
     pub(crate) fn moving(&self) -> Result<(Vec<f64>, Vec<f64>)> {
         let row = |var: &Var| var.as_tensor().to_dtype(DType::F64)?.to_vec1();
@@ -307,5 +314,11 @@ impl Stage {
     /// Whether nothing stands between the norm and pooling.
     pub fn is_simple(&self) -> bool {
         self.skip.is_none() && self.after == Activation::Linear
+    }
+
+    /// Whether anything follows the activation.
+    #[cfg(any(feature = "cuda", test))]
+    pub fn has_tail(&self) -> bool {
+        !self.is_simple() || self.norm.is_some() || self.pool || self.dropout.is_some()
     }
 }

@@ -11,6 +11,7 @@ mod early_stopping;
 mod error;
 mod exact;
 mod files;
+mod fit;
 mod generation;
 mod host;
 mod loss;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use candle_nn::VarMap;
-use fer_nn::engine::{Slots, Update};
+use fer_nn::engine::{Rule, Slots, Update};
 use serde::Deserialize;
 
 pub use config::{Algorithm, OptimizerConfig};
@@ -183,6 +183,14 @@ impl Optimizer {
         for (name, var) in weights::sorted(weights) {
             let tensor = |of: &str| state.tensors.get(&format!("{of}/{name}"));
             let (Some(m), v) = (tensor("m"), tensor("v")) else { continue };
+            let wants_v = self.config.rule() == Rule::Adaptive && var.elem_count() > 0;
+            if v.is_some() != wants_v {
+                return Err(Error::Shape {
+                    what: "what the optimiser keeps",
+                    expected: format!("{} v/{name}", if wants_v { "a" } else { "no" }),
+                    found: "the state of another algorithm".to_owned(),
+                });
+            }
             for tensor in [Some(m), v].into_iter().flatten() {
                 if tensor.shape() != var.shape() || tensor.dtype() != var.dtype() {
                     return Err(Error::Shape {

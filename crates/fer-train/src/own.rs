@@ -10,6 +10,7 @@ use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use crate::error::require;
+use crate::schedule::ScheduleKind;
 use crate::{Error, LossConfig, TrainConfig, cross_entropy, loss};
 
 pub(crate) type OwnLoss = Arc<dyn Fn(&Tensor, &Tensor) -> candle_core::Result<Tensor> + Send + Sync>;
@@ -64,7 +65,10 @@ impl Own {
             require(is_word && is_new, "metric", format!("{name:?}"), allowed)?;
         }
         let ignored = self.loss.is_some() && config.loss != LossConfig::default();
-        require(!ignored, "loss", format!("{:?}", config.loss), "left out where the loss is your own")
+        require(!ignored, "loss", format!("{:?}", config.loss), "left out where the loss is your own")?;
+        let kind = config.schedule.kind;
+        let ignored = self.schedule.is_some() && kind != ScheduleKind::Constant;
+        require(!ignored, "schedule.kind", format!("{kind:?}"), "left out where the schedule is your own")
     }
 
     /// What a device's engine cannot do of this training, in words; `None` when it can do all.

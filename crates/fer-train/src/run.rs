@@ -136,7 +136,9 @@ impl Run<'_, '_> {
     fn end_epoch(&mut self, (validation, rows): (Position, Rows), seconds: f64) -> Result<(), Error> {
         let (position, own) = (self.position, &self.trainer.own);
         let mut metrics = own.measure(&self.rows, "");
-        metrics.extend(own.measure(&rows, "val_"));
+        if self.validation.is_some() {
+            metrics.extend(own.measure(&rows, "val_"));
+        }
         let log = EpochLog {
             epoch: position.epoch as usize + 1,
             loss: position.mean_loss(),

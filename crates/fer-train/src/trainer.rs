@@ -5,22 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Tensor;
-use candle_nn::VarMap;
 use fer_metrics::History;
-use fer_nn::Network;
-use fer_nn::engine::Setup;
 use ndarray::ArrayView2;
 
-use crate::batches::{Batches, Stored};
-use crate::callback::{Callback, Ended};
-use crate::checkpoint::Position;
-use crate::device::Device;
-use crate::host::Host;
-use crate::own::{Own, Rows};
-use crate::run::Run;
-use crate::runner::Runner;
-use crate::state::State;
-use crate::{Error, LossConfig, TrainConfig};
+use crate::callback::Ended;
+use crate::own::Own;
+use crate::{Error, TrainConfig};
 
 /// Trains networks.
 #[derive(Clone, Debug)]
@@ -105,98 +95,6 @@ impl Trainer {
     pub fn schedule(mut self, schedule: impl Fn(u64, u64) -> f64 + Send + Sync + 'static) -> Self {
         self.own.schedule = Some(Arc::new(schedule));
         self
-    }
-
-    /// Trains `network`, whose variables are `weights`, on the batches of `train`, and measures it on
-    /// `validation` after each epoch.
-    ///
-    /// The variables that receive a gradient are trained; the others are state of the network (moving
-    /// statistics), which is kept in checkpoints all the same. Loss and accuracy of an epoch are means over
-    /// its samples; those of the training are measured in training mode, while the weights change, and class
-    /// weights do not count in the validation, all as in Keras. When it returns, the variables hold the
-    /// [average](TrainConfig::average), where one is kept.
-    ///
-    /// # Errors
-    /// When the data, the network, a callback or a file fails, when the loss is no longer finite, when a metric has no
-    /// new name, or when the checkpoint to resume is of another training. A checkpoint then holds the state before.
-    pub fn fit(
-        &self,
-        network: &dyn Network,
-        weights: &VarMap,
-        train: &dyn Batches,
-        validation: Option<&dyn Batches>,
-        callbacks: &mut [&mut dyn Callback],
-    ) -> Result<Outcome, Error> {
-        self.own.validate(&self.config)?;
-        let state = State::new(weights, &self.config, &self.own, train.steps())?;
-        let (runner, message) = self.runner(network, train, validation)?;
-        let mut run = Run {
-            trainer: self,
-            train,
-            validation,
-            callbacks,
-            state,
-            runner,
-            history: History::default(),
-            position: Position::default(),
-            rows: Rows::default(),
-            stopped: false,
-        };
-        run.begin()?;
-        message.inspect(|message| run.say(message));
-        let ended = run.finish()?;
-        Ok(Outcome { history: run.history, ended })
-    }
-
-    /// Who does the steps: a device by itself, where the network and the data have one and nothing is asked that it
-    /// cannot do, else the host. And what is to be said of that.
-    fn runner<'a>(
-        &'a self,
-        network: &'a dyn Network,
-        train: &'a dyn Batches,
-        validation: Option<&'a dyn Batches>,
-    ) -> Result<(Box<dyn Runner + 'a>, Option<String>), Error> {
-        let host = || Box::new(Host::new(network, train, validation, &self.config, &self.own));
-        let Some(Stored { samples, treatment }) = train.stored() else { return Ok((host(), None)) };
-        let valid = match validation.map(Batches::stored) {
-            Some(None) => return Ok((host(), None)),
-            Some(Some(valid)) => Some(valid),
-            None => None,
-        };
-        let LossConfig { label_smoothing, class_weights, focal_gamma: _ } = &self.config.loss;
-        let setup = Setup {
-            train: &samples,
-            valid: valid.as_ref().map(|valid| &valid.samples),
-            treatment,
-            label_smoothing: *label_smoothing,
-            class_weights: class_weights.as_deref(),
-            seed: self.config.seed,
-            rule: self.config.optimizer.rule(),
-            decays_all: self.config.optimizer.decay_all,
-            averages: self.config.average.is_some(),
-        };
-        let standardized = |treatment: &fer_nn::engine::Treatment| (treatment.mean, treatment.deviation);
-        let beyond = match &valid {
-            Some(valid) if standardized(&valid.treatment) != standardized(&treatment) => {
-                Some("a validation that is standardised by other numbers".to_owned())
-            }
-            _ => self.own.beyond_engines(&self.config),
-        };
-        if let Some(what) = beyond {
-            let message = format!(
-                "The device does not record the training because of {what}: it runs batch by batch, which is slower."
-            );
-            // Only where there is something to be missed.
-            let is_recorded = matches!(network.engine(&setup), Ok(Some(_)));
-            return Ok((host(), is_recorded.then_some(message)));
-        }
-        Ok(match network.engine(&setup)? {
-            None => (host(), None),
-            Some(engine) => {
-                let steps = valid.as_ref().map_or(0, |valid| valid.samples.steps());
-                (Box::new(Device::new(engine, train, samples.steps(), steps)), None)
-            }
-        })
     }
 
     pub(crate) fn is_interrupted(&self) -> bool {

@@ -57,6 +57,10 @@ impl Network for Line {
         self.layer.forward(&images.flatten_from(1)?)
     }
 
+    fn has_engine(&self) -> bool {
+        self.engine.is_some()
+    }
+
     fn engine(&self, setup: &Setup) -> candle_core::Result<Option<Box<dyn Engine>>> {
         let Some(step) = self.engine else { return Ok(None) };
         let loss = LossConfig {

@@ -409,6 +409,25 @@ fn a_metric_that_is_not_logged_ends_the_training_after_the_first_epoch() {
 }
 
 #[test]
+fn there_is_no_metric_of_a_validation_that_there_is_not() {
+    let trainer = Trainer::new(config(1)).unwrap().metric("first", |_, targets| f64::from(targets[[0, 0]]));
+    let weights = VarMap::new();
+    let network = Small::new(&weights);
+    let outcome = trainer.fit(&network, &weights, &train_data(), None, &mut []).unwrap();
+    let names: Vec<&String> = outcome.history.epochs[0].metrics.keys().collect();
+    assert_eq!(names, ["first"]);
+}
+
+#[test]
+fn a_schedule_of_ones_own_and_a_kind_exclude_each_other() {
+    let mut config = config(1);
+    config.schedule.kind = fer_train::ScheduleKind::Cosine;
+    let trainer = Trainer::new(config).unwrap().schedule(|_, _| 1.0);
+    let error = fit(&trainer, &mut []).1.unwrap_err().to_string();
+    assert_eq!(error, "schedule.kind is Cosine: it must be left out where the schedule is your own");
+}
+
+#[test]
 fn metrics_of_ones_own_are_over_all_rows_of_an_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("history.csv");

@@ -12,7 +12,8 @@ use crate::{DcnnConfig, Error, LayerInfo};
 /// Writes the network as Keras 2's `model.save("model.h5")` does, with the architecture and without an
 /// optimizer. `load_model` and `load_weights` of Keras 2 and Keras 3 read it.
 ///
-/// The tensors that `dcnn` names are taken from `tensors`. Keras has no place for labels.
+/// The tensors that `dcnn` names are taken from `tensors`. Keras has no place for labels, nor for
+/// [`Preprocessing`](crate::Preprocessing): who gives images to it must standardise them first.
 ///
 /// # Errors
 /// When the architecture is invalid, a tensor is missing or has another shape, or the file cannot be written.

@@ -142,6 +142,9 @@ pub(crate) fn mask_plane(plane: usize, values: &mut [f32], rate: f32, stream: St
 
 /// Inverted dropout of `(batch, channels, area)`, with the numbers of [`mask_plane`].
 pub(crate) fn dropout(x: &[f32], channels: usize, area: usize, rate: f32, stream: Stream) -> Vec<f32> {
+    if x.is_empty() {
+        return Vec::new();
+    }
     let mut y = vec![0.0; x.len()];
     let of_image = groups(channels);
     let images = x.par_chunks(channels * area);

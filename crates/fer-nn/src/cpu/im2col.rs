@@ -41,14 +41,9 @@ impl ConvShape {
         (0..height).step_by(step).map(move |row| (row, step.min(height - row)))
     }
 
-    /// Calls `each(column range of the input row, input row, output columns)` … for every patch row: the values
-    /// of the input that lie under one weight for one output row.
-    fn for_each_run(
-        &self,
-        first_row: usize,
-        rows: usize,
-        mut each: impl FnMut(usize, usize, Option<(usize, usize)>),
-    ) {
+    /// Calls `each(run, kernel column, start of the input row)` for every run: the values of the input that lie under one
+    /// weight for one output row. A row of zeros has no start.
+    fn for_each_run(&self, first_row: usize, rows: usize, mut each: impl FnMut(usize, usize, Option<usize>)) {
         let mut run = 0;
         for c in 0..self.in_channels {
             for ky in 0..self.kernel.0 {
@@ -57,7 +52,7 @@ impl ConvShape {
                         let y = (row * self.stride + ky).checked_sub(self.padding.0);
                         let source =
                             y.filter(|&y| y < self.height).map(|y| (c * self.height + y) * self.width);
-                        each(run, kx, source.map(|start| (start, self.width)));
+                        each(run, kx, source);
                         run += 1;
                     }
                 }
@@ -76,13 +71,13 @@ impl ConvShape {
     fn im2col(&self, image: &[f32], first_row: usize, rows: usize, columns: &mut [f32]) {
         self.for_each_run(first_row, rows, |run, kx, source| {
             let out = &mut columns[run * self.out_width..][..self.out_width];
-            let Some((start, width)) = source else { return out.fill(0.0) };
+            let Some(start) = source else { return out.fill(0.0) };
             let (first, end) = self.inside(kx);
             out[..first].fill(0.0);
             out[end..].fill(0.0);
             if first < end {
                 let left = first * self.stride + kx - self.padding.1;
-                let row = &image[start..start + width][left..];
+                let row = &image[start..start + self.width][left..];
                 if self.stride == 1 {
                     out[first..end].copy_from_slice(&row[..end - first]);
                 } else {
@@ -96,11 +91,11 @@ impl ConvShape {
     /// Adds every patch value back to where `im2col` took it from.
     fn col2im(&self, columns: &[f32], first_row: usize, rows: usize, image: &mut [f32]) {
         self.for_each_run(first_row, rows, |run, kx, source| {
-            let Some((start, width)) = source else { return };
+            let Some(start) = source else { return };
             let (first, end) = self.inside(kx);
             if first < end {
                 let left = first * self.stride + kx - self.padding.1;
-                let row = &mut image[start..start + width][left..];
+                let row = &mut image[start..start + self.width][left..];
                 let values = &columns[run * self.out_width..][first..end];
                 row.iter_mut().step_by(self.stride).zip(values).for_each(|(out, v)| *out += v);
             }

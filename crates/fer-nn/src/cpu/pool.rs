@@ -7,8 +7,16 @@ use crate::geometry::Windows;
 
 /// The greater value; the first when they are equal, NaN when either is.
 #[inline(always)]
-fn greater(a: f32, b: f32) -> f32 {
+pub(super) fn greater(a: f32, b: f32) -> f32 {
     if b > a || b.is_nan() { b } else { a }
+}
+
+/// Where a 2×2 window's first maximum is: whether it is to the right in the upper row, to the right in the lower row, and in
+/// the lower row.
+#[inline(always)]
+pub(super) fn first_of_four(a: f32, b: f32, c: f32, d: f32) -> [bool; 3] {
+    let (above, under) = (greater(a, b), greater(c, d));
+    [(b > a) | b.is_nan(), (d > c) | d.is_nan(), (under > above) | under.is_nan()]
 }
 
 /// Calls `each(output index, window)` for the windows of a plane.
@@ -84,10 +92,7 @@ fn two_by_two_backward(top: &[f32], bottom: &[f32], dy: &[f32], dx_top: &mut [f3
             let windows = top.chunks_exact(2).zip(bottom.chunks_exact(2)).zip(dy);
             let outputs = dx_top.chunks_exact_mut(2).zip(dx_bottom.chunks_exact_mut(2));
             for (((t, b), &dy), (dt, db)) in windows.zip(outputs) {
-                let (left, right) = (greater(t[0], t[1]), greater(b[0], b[1]));
-                let in_bottom = right > left || right.is_nan();
-                let top_right = t[1] > t[0] || t[1].is_nan();
-                let bottom_right = b[1] > b[0] || b[1].is_nan();
+                let [top_right, bottom_right, in_bottom] = first_of_four(t[0], t[1], b[0], b[1]);
                 dt[0] = if !in_bottom && !top_right { dy } else { 0.0 };
                 dt[1] = if !in_bottom && top_right { dy } else { 0.0 };
                 db[0] = if in_bottom && !bottom_right { dy } else { 0.0 };

@@ -20,10 +20,11 @@ use rayon::prelude::*;
 
 use super::activate::{for_function, for_slope};
 use super::groups::{GROUP, Lanes, Norm, groups};
-use super::normalize::Channel;
+use super::pool::{first_of_four, greater};
 use super::scratch::with_scratch;
 use super::vectorized;
 use crate::Activation;
+use crate::channel::Channel;
 
 /// The shape of the activations, and what is done to them.
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +219,7 @@ impl Tail {
                         let a = first + 2 * column;
                         for i in 0..GROUP {
                             let [b, d, below] =
-                                first_maximum(u[a][i], u[a + 1][i], u[a + width][i], u[a + width + 1][i]);
+                                first_of_four(u[a][i], u[a + 1][i], u[a + width][i], u[a + width + 1][i]);
                             du[a][i] = if !below && !b { dz[i] } else { 0.0 };
                             du[a + 1][i] = if !below && b { dz[i] } else { 0.0 };
                             du[a + width][i] = if below && !d { dz[i] } else { 0.0 };
@@ -296,7 +297,7 @@ impl Tail {
                 let [c, d] = bottom;
                 let n = [norm.apply(a), norm.apply(b), norm.apply(c), norm.apply(d)];
                 for i in 0..GROUP {
-                    let [at_b, at_d, below] = first_maximum(n[0][i], n[1][i], n[2][i], n[3][i]);
+                    let [at_b, at_d, below] = first_of_four(n[0][i], n[1][i], n[2][i], n[3][i]);
                     let above = if at_b { b[i] } else { a[i] };
                     let under = if at_d { d[i] } else { c[i] };
                     let y = if below { under } else { above };
@@ -355,7 +356,7 @@ impl Tail {
                 let n = [norm.apply(a), norm.apply(b), norm.apply(c), norm.apply(d)];
                 let mut at = [0_u32; GROUP];
                 for i in 0..GROUP {
-                    let [at_b, at_d, below] = first_maximum(n[0][i], n[1][i], n[2][i], n[3][i]);
+                    let [at_b, at_d, below] = first_of_four(n[0][i], n[1][i], n[2][i], n[3][i]);
                     at[i] = if below { 2 + u32::from(at_d) } else { u32::from(at_b) };
                 }
                 let mut back = |place: u32, y: &Lanes, da: &mut Lanes| {
@@ -404,20 +405,6 @@ impl Tail {
         });
         sums.collect()
     }
-}
-
-/// The greater value; the first when they are equal, NaN when either is.
-#[inline(always)]
-fn greater(a: f32, b: f32) -> f32 {
-    if b > a || b.is_nan() { b } else { a }
-}
-
-/// Where a window's first maximum is: whether it is to the right in the upper row, to the right in the lower row,
-/// and in the lower row.
-#[inline(always)]
-fn first_maximum(a: f32, b: f32, c: f32, d: f32) -> [bool; 3] {
-    let (above, under) = (greater(a, b), greater(c, d));
-    [(b > a) | b.is_nan(), (d > c) | d.is_nan(), (under > above) | under.is_nan()]
 }
 
 /// dn becomes `da`, row by row, and is added to `sums`.

@@ -4,7 +4,7 @@ use candle_core::Result;
 
 use super::memory::Memory;
 use super::reuse::{Lot, Reuse};
-use super::sizes::{Sizes, Work, is_result, stage_of};
+use super::sizes::{Sizes, Work, is_result};
 use super::{Address, Gpu};
 use crate::plan::{Plan, Source};
 
@@ -52,7 +52,7 @@ pub(super) fn kept_values<G: Gpu>(
     let mut stages: Vec<StageMemory> = Vec::with_capacity(sizes.len());
     for (stage, sizes) in plan.stages.iter().zip(sizes) {
         let z = memory.bytes(sizes.out_bytes())?;
-        let c = match (sizes.work, stage_of(stage.input)) {
+        let c = match (sizes.work, stage.input.of()) {
             (Work::Input, Some(input)) => stages[input].z,
             _ if is_result(stage, sizes) => z,
             _ => memory.bytes(sizes.result_bytes())?,
@@ -79,7 +79,7 @@ pub(super) fn passing_values<G: Gpu>(
     let c = memory.bytes(sizes.iter().map(Sizes::result_bytes).max().unwrap_or(0))?;
     let (mut reuse, mut lots) = (Reuse::default(), Vec::with_capacity(sizes.len()));
     for (i, (stage, sizes)) in plan.stages.iter().zip(sizes).enumerate() {
-        let ends = |source: Option<Source>| source.and_then(stage_of).filter(|&of| last_reader(of) == i);
+        let ends = |source: Option<Source>| source.and_then(Source::of).filter(|&of| last_reader(of) == i);
         let (input, skip) = (ends(Some(stage.input)), ends(stage.skip));
         // The result is in memory of its own before the output is written, unless they are one.
         let early = !matches!(sizes.work, Work::Input) && !is_result(stage, sizes);
@@ -97,7 +97,7 @@ pub(super) fn passing_values<G: Gpu>(
     let mut stages: Vec<StageMemory> = Vec::with_capacity(sizes.len());
     for ((stage, sizes), lot) in plan.stages.iter().zip(sizes).zip(lots) {
         let z = lot.at(&places);
-        let c = match (sizes.work, stage_of(stage.input)) {
+        let c = match (sizes.work, stage.input.of()) {
             (Work::Input, Some(input)) => stages[input].z,
             _ if is_result(stage, sizes) => z,
             _ => c,
@@ -125,15 +125,15 @@ pub(super) fn gradients<G: Gpu>(
             Some(lot) => (lot, true),
             None => (*of_outputs[of].insert(reuse.take(sizes[of].out_bytes())), false),
         };
-        let skip = stage.skip.and_then(stage_of).map(|skip| contribute(&mut reuse, skip));
+        let skip = stage.skip.and_then(Source::of).map(|skip| contribute(&mut reuse, skip));
         // Of what is only added, and where nothing follows the result, this gradient is the result's.
         let passes = i == last || matches!(of_stage.work, Work::Input) || is_result(stage, of_stage);
         let da = (!passes).then(|| reuse.take(of_stage.result_bytes()));
         if !passes {
             reuse.give(dz);
         }
-        let input = stage_of(stage.input).map(|input| contribute(&mut reuse, input));
-        let scratch = match (input, of_stage.work, stage_of(stage.input)) {
+        let input = stage.input.of().map(|input| contribute(&mut reuse, input));
+        let scratch = match (input, of_stage.work, stage.input.of()) {
             (Some((_, true)), Work::Convolution(_), Some(input)) => {
                 Some(reuse.take(sizes[input].out_bytes()))
             }

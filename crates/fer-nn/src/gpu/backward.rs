@@ -4,13 +4,13 @@ use candle_core::Result;
 
 use super::args::{AddArgs, MeanArgs, StageArgs};
 use super::assignment::Gradient;
-use super::forward::number;
 use super::program::{Phase, Prepared, Program};
 use super::sizes::{Sizes, Work, is_result};
 use super::spread::{Spread, THREADS};
 use super::{Address, Direction, Gpu, Half, Kind, Product};
+use crate::Activation;
 use crate::geometry::ConvShape;
-use crate::plan::Stage;
+use crate::plan::{Source, Stage};
 
 impl<G: Gpu> Program<G> {
     /// Queues the backward pass, from the gradient of the logits, which is in its place.
@@ -45,7 +45,8 @@ impl<G: Gpu> Program<G> {
         let joined = StageArgs { dskip, adds_skip: u32::from(adds), ..args };
         self.tail("joined_sums", sizes, &joined, sums)?;
         // The gradient before what was joined is in the place of the result's, which may be it.
-        let is_done = stage.norm.is_none() && args.bias == Address::NONE && number(stage.activation).0 == 0;
+        let is_done =
+            stage.norm.is_none() && args.bias == Address::NONE && stage.activation == Activation::Linear;
         if is_done {
             return Ok(());
         }
@@ -56,7 +57,7 @@ impl<G: Gpu> Program<G> {
     /// Of a stage that only adds: both gradients are that of its output, changed by what follows the addition.
     fn sum_back(&self, prepared: &Prepared<G>, i: usize) -> Result<()> {
         let (sizes, back) = (&prepared.sizes[i], self.stages[i].back);
-        let skip = self.plan.stages[i].skip.and_then(super::sizes::stage_of);
+        let skip = self.plan.stages[i].skip.and_then(Source::of);
         let skip_kind = skip.map_or(sizes.kind, |skip| prepared.sizes[skip].out);
         for (to, kind) in [(back.skip, skip_kind), (back.input, self.input_kind(prepared, i))] {
             if let Some(to) = to {

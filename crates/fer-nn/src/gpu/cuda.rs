@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::cuda_backend::cudarc::cublas::{self, CudaBlas};
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaGraph, CudaModule, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DeviceRepr,
-    DriverError, LaunchConfig, PushKernelArg, result, sys,
+    LaunchConfig, PushKernelArg, result, sys,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::op::BackpropOp;
@@ -17,6 +17,7 @@ use candle_core::{CudaDevice, CudaStorage, Error, Result, Storage, Tensor, bail}
 
 use super::args::Args;
 use super::cudnn::{Convolution, Cudnn};
+use super::driver::{of_driver, zeros};
 use super::{Address, Direction, Gpu, Kind, Product};
 use crate::geometry::ConvShape;
 use crate::{Compute, Precision};
@@ -143,26 +144,6 @@ impl Drop for Cuda {
         // Kernels that still run need their module.
         let _ = self.bind().and_then(|()| self.synchronize());
     }
-}
-
-/// The driver's error, with what can be done about it.
-pub(crate) fn of_driver(error: DriverError) -> Error {
-    match error.0 {
-        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::msg("the card is out of memory"),
-        sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => Error::msg(
-            "the kernels were not compiled for this card: build with its compute capability in CUDA_COMPUTE_CAP",
-        ),
-        _ => Error::wrap(error),
-    }
-}
-
-/// Memory of zeros.
-fn zeros(stream: &Arc<CudaStream>, bytes: usize) -> Result<CudaSlice<u8>> {
-    stream.alloc_zeros::<u8>(bytes).map_err(|e| {
-        let (free, total) = stream.context().mem_get_info().unwrap_or_default();
-        let [bytes, free, total] = [bytes, free, total].map(|n| n >> 20);
-        of_driver(e).context(format!("{bytes} MiB more, where {free} of the card's {total} MiB are free"))
-    })
 }
 
 impl Gpu for Cuda {

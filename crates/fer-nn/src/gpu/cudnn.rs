@@ -11,7 +11,7 @@ use candle_core::cuda_backend::cudarc::cudnn::sys;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use candle_core::{Error, Result, bail};
 
-use super::cuda::of_driver;
+use super::driver::zeros;
 use super::{Address, Direction, Kind};
 use crate::geometry::ConvShape;
 use crate::{Compute, Precision};
@@ -267,7 +267,7 @@ impl Cudnn {
         if let Some(workspace) = kept.as_ref().filter(|workspace| workspace.memory.len() >= bytes) {
             return Ok(workspace.clone());
         }
-        let memory = self.stream.alloc_zeros::<u8>(bytes.max(1)).map_err(of_driver)?;
+        let memory = zeros(&self.stream, bytes.max(1))?;
         let at = memory.device_ptr(&self.stream).0 as *mut c_void;
         let workspace = Rc::new(Workspace { memory, at });
         *kept = Some(workspace.clone());

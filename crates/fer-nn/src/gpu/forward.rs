@@ -8,6 +8,7 @@ use super::sizes::{Sizes, Work, is_result};
 use super::spread::{Spread, THREADS};
 use super::{Address, Direction, Gpu, Half, Kind, Product};
 use crate::geometry::ConvShape;
+use crate::plan::Source;
 use crate::{Activation, Mask};
 
 /// Rows that a thread adds up before another is started for the rest.
@@ -120,7 +121,7 @@ impl<G: Gpu> Program<G> {
 
     /// The type of what a stage reads from another.
     pub(super) fn input_kind(&self, prepared: &Prepared<G>, i: usize) -> Kind {
-        let input = super::sizes::stage_of(self.plan.stages[i].input);
+        let input = self.plan.stages[i].input.of();
         input.map_or(Kind::F32, |input| prepared.sizes[input].out)
     }
 
@@ -220,7 +221,7 @@ impl<G: Gpu> Program<G> {
                 ..args
             };
         }
-        if let Some(skip) = stage.skip.and_then(super::sizes::stage_of) {
+        if let Some(skip) = stage.skip.and_then(Source::of) {
             args.skip = self.stages[skip].z;
             args.skip_half = u32::from(self.is_half_output(sizes.batch, skip));
         }

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 
 use super::args::LayoutArgs;
 use super::program::{Phase, Program, Request};
-use super::sizes::{Unsupported, parameters, stage_of};
+use super::sizes::{Unsupported, parameters};
 use super::spread::THREADS;
 use super::{Address, Gpu, Kind};
 use crate::Precision;
@@ -72,7 +72,7 @@ impl<G: Gpu> Inference<G> {
                 self.graphs.insert(batch, None);
             }
         }
-        let outputs = self.program.plan.outputs.iter().filter_map(|&output| stage_of(output));
+        let outputs = self.program.plan.outputs.iter().filter_map(|&output| output.of());
         outputs.map(|stage| self.output(batch, stage)).collect()
     }
 

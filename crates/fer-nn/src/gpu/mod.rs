@@ -18,6 +18,8 @@ mod batches;
 pub(crate) mod cuda;
 #[cfg(feature = "cuda")]
 mod cudnn;
+#[cfg(feature = "cuda")]
+mod driver;
 #[cfg(test)]
 mod emulator;
 mod forward;
@@ -47,7 +49,7 @@ pub(crate) use inference::Inference;
 #[cfg(test)]
 pub(crate) use training::Training;
 #[cfg(feature = "cuda")]
-pub(crate) use training::on_cuda;
+pub(crate) use training::{is_on_cuda, on_cuda};
 
 /// A place in the card's memory, in bytes; 0 is no place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,8 +12,7 @@ use fer_rand::Stream;
 use super::args::{LayerArgs, LayoutArgs, StageArgs, State};
 use super::forward::number;
 use super::memory::Memory;
-use super::program::TILES;
-use super::spread::{BLOCKS, Spread, THREADS};
+use super::spread::{BLOCKS, Spread, THREADS, tiles};
 use super::{Address, Gpu};
 use crate::Activation;
 use crate::geometry::Windows;
@@ -81,13 +80,18 @@ impl<G: Gpu> Planar<G> {
             (Primitive::ActivationBackward(activation), &[told, dy]) => {
                 self.activation("activation_backward_f32", [told, dy], to, activation, len(planes))
             }
-            (Primitive::MaxPool2d(w), &[x]) => self.pool("max_pool_f32", [x, Address::NONE], to, planes, w),
-            (Primitive::MaxPool2dBackward(w), &[x, dy]) => {
-                self.pool_backward("max_pool_backward_f32", [x, dy], to, planes, w)
+            (Primitive::MaxPool2d(w), &[x]) => {
+                self.pool("max_pool_f32", [x, Address::NONE], to, pooled(planes, w), w)
             }
-            (Primitive::MeanPool2d(w), &[x]) => self.pool("mean_pool_f32", [x, Address::NONE], to, planes, w),
+            (Primitive::MaxPool2dBackward(w), &[x, dy]) => {
+                self.pool("max_pool_backward_f32", [x, dy], to, len(planes), w)
+            }
+            (Primitive::MeanPool2d(w), &[x]) => {
+                self.pool("mean_pool_f32", [x, Address::NONE], to, pooled(planes, w), w)
+            }
             (Primitive::MeanPool2dBackward(w), &[dy]) => {
-                self.pool_backward("mean_pool_backward_f32", [Address::NONE, dy], to, planes, w)
+                let count = planes[0] * planes[1] * w.height * w.width;
+                self.pool("mean_pool_backward_f32", [Address::NONE, dy], to, count, w)
             }
             (Primitive::Dropout(rate, stream), &[x]) => self.dropout(x, to, rate, stream, planes),
             (Primitive::BatchNorm(channels, shifts), &[x]) => {
@@ -138,7 +142,7 @@ impl<G: Gpu> Planar<G> {
     fn stage(&self, [batch, channels, area]: Planes) -> Result<StageArgs> {
         Ok(StageArgs {
             partial: self.memory.zeros::<f64>(2 * BLOCKS * channels)?,
-            tickets: self.memory.zeros::<u32>(TILES)?,
+            tickets: self.memory.zeros::<u32>(tiles(channels))?,
             norm: self
                 .memory
                 .holding(&[vec![0.0_f32; channels], vec![1.0; channels], vec![0.0; channels]].concat())?,
@@ -201,31 +205,22 @@ impl<G: Gpu> Planar<G> {
         })
     }
 
-    /// Pooling of planes, forward.
+    /// Pooling of planes, or the gradient of its input: so many values.
     fn pool(
         &self,
         kernel: &str,
         [x, dy]: [Address; 2],
         out: Address,
-        planes: Planes,
+        count: usize,
         w: Windows,
     ) -> Result<()> {
-        let count = planes[0] * planes[1] * w.out_height * w.out_width;
         self.each(kernel, count, &LayerArgs { x, dy, out, count: count as u32, ..windows(w) })
     }
+}
 
-    /// The gradient of a pooling's input.
-    fn pool_backward(
-        &self,
-        kernel: &str,
-        [x, dy]: [Address; 2],
-        out: Address,
-        planes: Planes,
-        w: Windows,
-    ) -> Result<()> {
-        let count = planes[0] * planes[1] * w.height * w.width;
-        self.each(kernel, count, &LayerArgs { x, dy, out, count: count as u32, ..windows(w) })
-    }
+/// The values of pooled planes.
+fn pooled([batch, channels, _]: Planes, w: Windows) -> usize {
+    batch * channels * w.out_height * w.out_width
 }
 
 fn windows(w: Windows) -> LayerArgs {

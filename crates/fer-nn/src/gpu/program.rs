@@ -9,14 +9,11 @@ use super::args::State;
 use super::assignment::{StageMemory, gradients, kept_values, passing_values};
 use super::memory::Memory;
 use super::parameters::{Parameters, Values};
-use super::sizes::{Sizes, Unsupported, Work, sizes, stage_of};
-use super::spread::BLOCKS;
+use super::sizes::{Sizes, Unsupported, Work, sizes};
+use super::spread::{BLOCKS, tiles};
 use super::{Address, Gpu, Half, Kind};
 use crate::Precision;
 use crate::plan::{Plan, Source};
-
-/// The most tiles of channels: those of 65,536 channels one by one.
-pub(super) const TILES: usize = 2048;
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,7 +106,7 @@ impl<G: Gpu> Program<G> {
             state: memory.zeros::<State>(1)?,
             partial: memory.zeros::<f64>(2 * BLOCKS * most(&|sizes| sizes.channels).max(1))?,
             direct_partial: memory.zeros::<f32>(trained(most(&direct)))?,
-            tickets: memory.zeros::<u32>(TILES)?,
+            tickets: memory.zeros::<u32>(tiles(most(&|sizes| sizes.channels)))?,
             prepared: BTreeMap::new(),
             capacity: images,
             memory,
@@ -198,7 +195,7 @@ impl<G: Gpu> Program<G> {
 
     /// What stage `i` reads.
     pub(super) fn source(&self, i: usize, sizes: &Sizes) -> Address {
-        match stage_of(self.plan.stages[i].input) {
+        match self.plan.stages[i].input.of() {
             Some(before) => self.stages[before].z,
             None if self.reads_planar(sizes) => self.images,
             None => self.inputs[usize::from(sizes.kind == Kind::Bf16)],

@@ -8,11 +8,12 @@ use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::driver::DevicePtrMut;
 use candle_core::{CudaDevice, CudaStorage, Result, Tensor, bail};
 
-use super::cuda::{Cuda, of_driver};
+use super::cuda::Cuda;
+use super::driver::of_driver;
 use super::planar::{Planar, planes_of};
 use super::{Address, Gpu};
 use crate::Compute;
-use crate::cpu::normalize::Channel;
+use crate::channel::Channel;
 use crate::primitive::Primitive;
 
 thread_local! {

@@ -118,14 +118,6 @@ impl Sizes {
     }
 }
 
-/// The stage that a source is; `None` for the network's input.
-pub(super) fn stage_of(source: Source) -> Option<usize> {
-    match source {
-        Source::Images => None,
-        Source::Of(stage) => Some(stage),
-    }
-}
-
 /// Whether nothing follows a stage's result, not even a bias: the output is the result.
 pub(super) fn is_result(stage: &Stage, sizes: &Sizes) -> bool {
     let bias = match &stage.op {
@@ -133,14 +125,12 @@ pub(super) fn is_result(stage: &Stage, sizes: &Sizes) -> bool {
         Op::Dense(dense) => dense.bias.is_some(),
         _ => false,
     };
-    let follows = !stage.is_simple() || stage.norm.is_some() || stage.pool || stage.dropout.is_some();
-    !bias && !follows && stage.activation == Activation::Linear && sizes.kind == sizes.out
+    !bias && !stage.has_tail() && stage.activation == Activation::Linear && sizes.kind == sizes.out
 }
 
 /// Whether a stage gives plain logits: a dense layer with nothing after it.
 pub(super) fn gives_logits(stage: &Stage) -> bool {
-    let follows = !stage.is_simple() || stage.norm.is_some() || stage.pool || stage.dropout.is_some();
-    matches!(stage.op, Op::Dense(_)) && stage.activation == Activation::Linear && !follows
+    matches!(stage.op, Op::Dense(_)) && stage.activation == Activation::Linear && !stage.has_tail()
 }
 
 /// The sizes of every stage for images `(batch, channels, height, width)`, or what keeps the card from recording them.
@@ -158,7 +148,7 @@ pub(super) fn sizes(
     }
     for (i, stage) in plan.stages.iter().enumerate() {
         let unsupported = |reason| Ok(Err(Unsupported { stage: i, reason }));
-        let input = stage_of(stage.input).map(|input| &all[input]);
+        let input = stage.input.of().map(|input| &all[input]);
         let dims = input.map_or(images.to_vec(), Sizes::out_dims);
         if !stage.activation.is_told_by_its_output() {
             return unsupported("its activation has something added to it");
@@ -177,7 +167,9 @@ pub(super) fn sizes(
                 (work, s.out_dims(), if half { Kind::Bf16 } else { Kind::F32 })
             }
             // Dense layers stay in f32: they are a hundredth of the work, and end in the loss.
-            (Op::Dense(dense), _) => {
+            (Op::Dense(dense), _)
+                if dims.len() == 2 || matches!(plan.nodes[stage.nodes[0]].op, Op::Flatten) =>
+            {
                 let s = dense.shape(&dims)?;
                 let positions = dims[2..].iter().product();
                 let work = Work::Dense { channels: s.inputs / positions, positions };
@@ -208,7 +200,7 @@ pub(super) fn sizes(
         }
         let this = Sizes { work, batch, channels, height, width, is_flat, kind, out, pool: stage.pool };
         if let Some(skip) = stage.skip {
-            let Some(added) = stage_of(skip).map(|skip| &all[skip]) else {
+            let Some(added) = skip.of().map(|skip| &all[skip]) else {
                 return unsupported("the network's input is added to it");
             };
             if (added.out_dims().get(1..), added.is_flat)

@@ -16,6 +16,11 @@ pub(super) struct Spread {
     tiles: usize,
 }
 
+/// The most tiles of so many channels, whatever a thread takes of them.
+pub(super) fn tiles(channels: usize) -> usize {
+    channels.div_ceil(32).max(1)
+}
+
 impl Spread {
     pub fn of(channels: usize, vector: usize) -> Self {
         let vector = if channels.is_multiple_of(vector) { vector } else { 1 };

@@ -59,6 +59,10 @@ impl<G: Gpu> Training<G> {
         let sets = [Some(train), valid];
         let most = sets.into_iter().flatten().map(|set| set.batch_size.min(set.len())).max().unwrap_or(0);
         let images = [most, 1, train.height, train.width];
+        let deviation = treatment.deviation;
+        if !(deviation.is_finite() && deviation > 0.0) {
+            bail!("the images' deviation is {deviation}, it must be a finite number over 0")
+        }
         let Compute { precision, .. } = compute;
         let advice = |e: candle_core::Error| e.context(advice(most, precision));
         if most == 0 {
@@ -262,13 +266,25 @@ impl<G: Gpu> Engine for Training<G> {
     }
 }
 
+/// The CUDA device that a plan's variables are on.
+#[cfg(feature = "cuda")]
+fn card_of(plan: &Plan) -> Option<candle_core::CudaDevice> {
+    let tensor = plan.stages.iter().flat_map(super::sizes::parameters).next()?;
+    tensor.device().as_cuda_device().ok().cloned()
+}
+
+/// Whether [`on_cuda`] gives a training, as far as can be told without images.
+#[cfg(feature = "cuda")]
+pub(crate) fn is_on_cuda(plan: &Plan) -> bool {
+    card_of(plan).is_some() && trainable(plan).is_ok()
+}
+
 /// A training on a CUDA device; `None` where the variables are on another, or the network is not one that a card records.
 #[cfg(feature = "cuda")]
 pub(crate) fn on_cuda(plan: &Plan, setup: &Setup, compute: Compute) -> Result<Option<Box<dyn Engine>>> {
     use super::cuda::Cuda;
 
-    let Some(tensor) = plan.stages.iter().flat_map(super::sizes::parameters).next() else { return Ok(None) };
-    let Ok(device) = tensor.device().as_cuda_device().cloned() else { return Ok(None) };
+    let Some(device) = card_of(plan) else { return Ok(None) };
     #[allow(clippy::arc_with_non_send_sync, reason = "a training stays with its thread")]
     let cuda = Arc::new(Cuda::new(&device, compute)?);
     match Training::new(plan, cuda, setup, compute)? {

@@ -223,11 +223,13 @@ impl Pieces {
                     }
                 }
                 self.call(layers, stages, &mut inner, mode)?;
-                let outputs: Vec<_> = inner
+                let mut outputs: Vec<_> = inner
                     .into_iter()
                     .filter(|(source, _)| matches!(source, Source::Of(of) if stages.contains(of)))
                     .filter(|(source, _)| self.is_read_after(stages, *source))
                     .collect();
+                // Gradients are added in this order, which must not be that of a hash.
+                outputs.sort_unstable_by_key(|(source, _)| *source);
                 values.extend(outputs.iter().map(|(source, tensor)| (*source, tensor.detach())));
                 Ok(Done { piece, inputs, pass: None, outputs })
             }

@@ -3,8 +3,9 @@
 use candle_core::{Module, Result, Tensor};
 
 use super::Layer;
+use crate::kernel::differentiable;
 use crate::plan::Op;
-use crate::primitive::{Primitive, differentiable};
+use crate::primitive::Primitive;
 use crate::{Activation, Mode};
 
 impl Activation {
@@ -27,26 +28,11 @@ impl Activation {
         if this == Self::Linear {
             return Ok(xs.clone());
         }
-        if !xs.device().is_cpu() {
-            return this.composed(xs);
-        }
         let y = Primitive::Activation(this).run(OP, &[xs], xs.dims())?;
         differentiable(OP, &[xs], y, xs.dims(), move |operands, y, dy| {
             let told = if this.is_told_by_its_output() { y } else { operands[0] };
             Ok(vec![Some(this.backward(told, dy)?)])
         })
-    }
-
-    /// The same of candle's operations, for devices that have no kernel for it.
-    fn composed(self, xs: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Linear => Ok(xs.clone()),
-            Self::Relu => xs.relu(),
-            Self::Elu => xs.elu(1.0),
-            Self::LeakyRelu(slope) => xs.relu()? - (xs.neg()?.relu()? * f64::from(slope))?,
-            Self::Silu => xs.silu(),
-            Self::Sigmoid => (xs.neg()?.exp()? + 1.0)?.recip(),
-        }
     }
 
     /// The gradient before the activation, from the gradient `dy` after it and its output; its input where the output does

@@ -5,14 +5,15 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::Layer;
-use crate::cpu::normalize::constants;
+use crate::channel::constants;
+use crate::kernel::{differentiable, gradient_sums, moments};
 use crate::plan::{MovingVariance, Norm, Op};
-use crate::primitive::{Primitive, differentiable, gradient_sums, moments};
+use crate::primitive::Primitive;
 use crate::{Mode, Step, initializer};
 
-/// The settings of a [`BatchNorm`]. The default is Keras'.
+/// The settings of a [`BatchNorm`]. The default is Keras'; a file gives all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct BatchNormConfig {
     /// The weight of the old value in the moving statistics, in 0..=1. (candle's and PyTorch's is that of the
     /// new value.)

@@ -1,13 +1,14 @@
 //! Two-dimensional convolution with its bias and activation.
 
-use candle_core::{Module, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
-use super::{Layer, wanted};
+use super::wanted;
 use crate::geometry::{ConvShape, Padding};
-use crate::plan::{Conv, Op};
-use crate::primitive::{Primitive, differentiable};
-use crate::{Activation, Mode, initializer};
+use crate::kernel::differentiable;
+use crate::plan::Conv;
+use crate::primitive::Primitive;
+use crate::{Activation, initializer};
 
 /// The settings of a [`Conv2d`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -131,12 +132,9 @@ fn convolve(
             &[
                 &|| Primitive::Conv2dInput(s).tensor("conv2d backward input", &[weight, dy], input),
                 &|| Primitive::Conv2dWeight(s).tensor("conv2d backward weight", &[x, dy], kernels),
-                &|| match dy.device().is_cpu() {
-                    true => {
-                        let sums = Primitive::ChannelSums(s.out_channels, s.out_area());
-                        sums.tensor("conv2d backward bias", &[dy], &[s.out_channels])
-                    }
-                    false => dy.sum((0, 2, 3)),
+                &|| {
+                    let sums = Primitive::ChannelSums(s.out_channels, s.out_area());
+                    sums.tensor("conv2d backward bias", &[dy], &[s.out_channels])
                 },
             ],
         )
@@ -174,29 +172,8 @@ pub fn conv2d(
     }
     let shape = (out_channels, in_channels / config.groups, kernel, kernel);
     let weight = vb.get_with_hints(shape, "weight", initializer::he_normal())?;
-    let bias = match config.bias {
-        true => Some(vb.get_with_hints(out_channels, "bias", initializer::ZEROS)?),
-        false => None,
-    };
+    let bias = super::bias(config.bias, out_channels, &vb)?;
     Ok(Conv2d::new(weight, bias, config)?.named(vb.prefix()))
 }
 
-impl Layer for Conv2d {
-    fn forward(&self, xs: &Tensor, _: Mode) -> Result<Tensor> {
-        self.forward(xs)
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn op(&self) -> Op {
-        Op::Conv2d(self.conv.clone())
-    }
-}
-
-impl Module for Conv2d {
-    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        self.forward(xs)
-    }
-}
+layer!(Conv2d, conv);

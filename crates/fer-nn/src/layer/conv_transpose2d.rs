@@ -1,13 +1,14 @@
 //! Transposed convolution: the gradient of a convolution's input, as a layer.
 
-use candle_core::{Module, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
-use super::{Layer, wanted};
+use super::wanted;
 use crate::geometry::Padding;
-use crate::plan::{Conv, Op};
-use crate::primitive::{Primitive, differentiable};
-use crate::{Activation, Mode, initializer};
+use crate::kernel::differentiable;
+use crate::plan::Conv;
+use crate::primitive::Primitive;
+use crate::{Activation, initializer};
 
 /// The settings of a [`ConvTranspose2d`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -131,29 +132,8 @@ pub fn conv_transpose2d(
 ) -> Result<ConvTranspose2d> {
     let shape = (in_channels, out_channels, kernel, kernel);
     let weight = vb.get_with_hints(shape, "weight", initializer::he_normal())?;
-    let bias = match config.bias {
-        true => Some(vb.get_with_hints(out_channels, "bias", initializer::ZEROS)?),
-        false => None,
-    };
+    let bias = super::bias(config.bias, out_channels, &vb)?;
     Ok(ConvTranspose2d::new(weight, bias, config)?.named(vb.prefix()))
 }
 
-impl Layer for ConvTranspose2d {
-    fn forward(&self, xs: &Tensor, _: Mode) -> Result<Tensor> {
-        self.forward(xs)
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn op(&self) -> Op {
-        Op::ConvTranspose2d(self.conv.clone())
-    }
-}
-
-impl Module for ConvTranspose2d {
-    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        self.forward(xs)
-    }
-}
+layer!(ConvTranspose2d, conv);

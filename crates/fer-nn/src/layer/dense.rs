@@ -1,12 +1,13 @@
 //! The fully connected layer with its bias and activation.
 
-use candle_core::{Module, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
-use super::{Layer, wanted};
-use crate::plan::{Affine, Op};
-use crate::primitive::{Primitive, differentiable};
-use crate::{Activation, Mode, initializer};
+use super::wanted;
+use crate::kernel::differentiable;
+use crate::plan::Affine;
+use crate::primitive::Primitive;
+use crate::{Activation, initializer};
 
 /// The settings of a [`Dense`].
 #[derive(Clone, Copy, Debug)]
@@ -118,29 +119,8 @@ pub fn dense(inputs: usize, outputs: usize, config: DenseConfig, vb: VarBuilder)
     }
     let init = config.initializer.unwrap_or_else(|| initializer::glorot_uniform(inputs, outputs));
     let weight = vb.get_with_hints((outputs, inputs), "weight", init)?;
-    let bias = match config.bias {
-        true => Some(vb.get_with_hints(outputs, "bias", initializer::ZEROS)?),
-        false => None,
-    };
+    let bias = super::bias(config.bias, outputs, &vb)?;
     Ok(Dense::new(weight, bias, config.activation)?.named(vb.prefix()))
 }
 
-impl Layer for Dense {
-    fn forward(&self, xs: &Tensor, _: Mode) -> Result<Tensor> {
-        self.forward(xs)
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn op(&self) -> Op {
-        Op::Dense(self.dense.clone())
-    }
-}
-
-impl Module for Dense {
-    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        self.forward(xs)
-    }
-}
+layer!(Dense, dense);

@@ -7,8 +7,9 @@ use candle_core::{ModuleT, Result, Tensor, bail};
 use fer_rand::{Purpose, Stream};
 
 use super::Layer;
+use crate::kernel::differentiable;
 use crate::plan::Op;
-use crate::primitive::{Primitive, differentiable};
+use crate::primitive::Primitive;
 use crate::{Mask, Mode, Step};
 
 /// Inverted dropout: in training every value is set to 0 with probability `rate`, the others are scaled by

@@ -1,5 +1,34 @@
 //! What a layer is: its settings, its variables, and the plain operation with its gradient.
 
+/// A layer of one input that is the same in training: its operation is the kernel of its name, of this field.
+macro_rules! layer {
+    ($layer:ident, $field:ident) => {
+        impl $crate::Layer for $layer {
+            fn forward(
+                &self,
+                xs: &candle_core::Tensor,
+                _: $crate::Mode,
+            ) -> candle_core::Result<candle_core::Tensor> {
+                self.forward(xs)
+            }
+
+            fn name(&self) -> &str {
+                &self.name
+            }
+
+            fn op(&self) -> $crate::plan::Op {
+                $crate::plan::Op::$layer(self.$field.clone())
+            }
+        }
+
+        impl candle_core::Module for $layer {
+            fn forward(&self, xs: &candle_core::Tensor) -> candle_core::Result<candle_core::Tensor> {
+                self.forward(xs)
+            }
+        }
+    };
+}
+
 mod activation;
 mod batch_norm;
 mod conv2d;
@@ -13,9 +42,10 @@ mod shape;
 use std::fmt;
 
 use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::VarBuilder;
 
-use crate::Mode;
 use crate::plan::{Op, Variable};
+use crate::{Mode, initializer};
 
 pub use batch_norm::{BatchNorm, BatchNormConfig, batch_norm};
 pub use conv_transpose2d::{ConvTranspose2d, ConvTranspose2dConfig, conv_transpose2d};
@@ -86,6 +116,11 @@ pub trait Layer: fmt::Debug + Send + Sync {
             }
         }
     }
+}
+
+/// The bias of so many outputs, where there is one.
+fn bias(is_wanted: bool, outputs: usize, vb: &VarBuilder) -> Result<Option<Tensor>> {
+    is_wanted.then(|| vb.get_with_hints(outputs, "bias", initializer::ZEROS)).transpose()
 }
 
 /// The gradients that are wanted, of operands in their order: those that nothing depends on are left out.

@@ -5,8 +5,9 @@ use candle_core::{Module, Result, Tensor, bail};
 use super::Layer;
 use crate::Mode;
 use crate::geometry::{Padding, Windows};
+use crate::kernel::differentiable;
 use crate::plan::{Op, Pool};
-use crate::primitive::{Primitive, differentiable};
+use crate::primitive::Primitive;
 
 /// The maximum of every window.
 ///

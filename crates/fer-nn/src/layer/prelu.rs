@@ -1,11 +1,9 @@
 //! The rectifier whose slope below 0 is learned (He, Zhang, Ren and Sun 2015).
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
 use super::Layer;
-use crate::Mode;
-use crate::plan::Op;
 
 /// x where x > 0, else the channel's slope times x.
 ///
@@ -60,22 +58,4 @@ pub fn prelu(channels: usize, vb: VarBuilder) -> Result<PRelu> {
     Ok(PRelu::new(weight)?.named(vb.prefix()))
 }
 
-impl Layer for PRelu {
-    fn forward(&self, xs: &Tensor, _: Mode) -> Result<Tensor> {
-        self.forward(xs)
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn op(&self) -> Op {
-        Op::PRelu(self.weight.clone())
-    }
-}
-
-impl Module for PRelu {
-    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        self.forward(xs)
-    }
-}
+layer!(PRelu, weight);

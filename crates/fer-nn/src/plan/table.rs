@@ -7,24 +7,23 @@ use super::{LayerInfo, Op, Plan, Source, Variable};
 impl Op {
     /// The layer's tensors.
     pub fn variables(&self) -> Vec<Variable> {
-        let trained = |name, tensor: &Tensor| Variable { name, tensor: tensor.clone(), is_trained: true };
+        let variable = |name, tensor: &Tensor| Variable { name, tensor: tensor.clone() };
         let weights = |weight: &Tensor, bias: &Option<Tensor>| {
-            let bias = bias.iter().map(|bias| trained("bias", bias));
-            [trained("weight", weight)].into_iter().chain(bias).collect()
+            let bias = bias.iter().map(|bias| variable("bias", bias));
+            [variable("weight", weight)].into_iter().chain(bias).collect()
         };
         match self {
             Self::Conv2d(conv) | Self::ConvTranspose2d(conv) => weights(&conv.weight, &conv.bias),
             Self::Dense(dense) => weights(&dense.weight, &dense.bias),
             Self::BatchNorm(norm) => {
-                let state = |name, tensor: &Tensor| Variable { is_trained: false, ..trained(name, tensor) };
                 vec![
-                    trained("weight", &norm.weight),
-                    trained("bias", &norm.bias),
-                    state("running_mean", norm.running_mean.as_tensor()),
-                    state("running_var", norm.running_var.as_tensor()),
+                    variable("weight", &norm.weight),
+                    variable("bias", &norm.bias),
+                    variable("running_mean", norm.running_mean.as_tensor()),
+                    variable("running_var", norm.running_var.as_tensor()),
                 ]
             }
-            Self::PRelu(slopes) => vec![trained("weight", slopes)],
+            Self::PRelu(slopes) => vec![variable("weight", slopes)],
             _ => Vec::new(),
         }
     }
@@ -45,7 +44,11 @@ impl Op {
                 let s = conv.transposed_shape(input)?;
                 vec![s.batch, s.in_channels, s.height, s.width]
             }
-            Self::Dense(dense) => vec![dense.shape(input)?.batch, dense.shape(input)?.outputs],
+            Self::Dense(dense) => {
+                let [_, _] = *input else { bail!("dense: expected (batch, inputs), got {input:?}") };
+                let shape = dense.shape(input)?;
+                vec![shape.batch, shape.outputs]
+            }
             Self::BatchNorm(norm) if input.get(1) != Some(&norm.channels()) => {
                 bail!("batch_norm: expected (batch, {}, …), got {input:?}", norm.channels())
             }
@@ -71,7 +74,10 @@ impl Op {
             }
             Self::Upsample(factor) => {
                 let (batch, channels, size) = image("upsample")?;
-                vec![batch, channels, size[0] * factor, size[1] * factor]
+                let [Some(height), Some(width)] = size.map(|size| size.checked_mul(*factor)) else {
+                    bail!("upsample: {size:?} times {factor} is too large")
+                };
+                vec![batch, channels, height, width]
             }
             Self::Sum => match inputs {
                 [a, b] if a == b => a.to_vec(),
@@ -104,14 +110,7 @@ impl Plan {
             table.push(LayerInfo {
                 name: node.name.clone(),
                 op: node.op.clone(),
-                inputs: node
-                    .inputs
-                    .iter()
-                    .map(|source| match *source {
-                        Source::Images => None,
-                        Source::Of(of) => Some(of),
-                    })
-                    .collect(),
+                inputs: node.inputs.iter().map(|source| source.of()).collect(),
                 output,
                 variables: node.variables.clone(),
             });

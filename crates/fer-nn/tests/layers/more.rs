@@ -2,7 +2,8 @@
 
 use candle_core::{Device, Module, ModuleT, Tensor};
 use fer_nn::{
-    Activation, ConvTranspose2d, ConvTranspose2dConfig, GlobalMean, PRelu, Padding, Upsample, dropout,
+    Activation, ConvTranspose2d, ConvTranspose2dConfig, GlobalMean, Graph, Mode, Network, PRelu, Padding,
+    Upsample, dropout,
 };
 use proptest::prelude::*;
 
@@ -40,11 +41,11 @@ proptest! {
     fn an_activation_is_its_definition(
         dims in prop::collection::vec(1..9_usize, 1..5),
         memory in Memory::any(),
-        which in 0..5_usize,
+        which in 0..6_usize,
         seed in any::<u64>(),
     ) {
         use Activation::*;
-        let activation = [Relu, Elu, LeakyRelu(0.05), Silu, Sigmoid][which];
+        let activation = [Relu, Elu, LeakyRelu(0.05), LeakyRelu(-0.1), Silu, Sigmoid][which];
         prop_assume!(dims.len() > 1 || !matches!(memory, Memory::Transposed));
         let mut random = Random::new(seed);
         let x = random.array(&dims).mapv(|v| f64::from((v * 6.0) as f32));
@@ -132,4 +133,31 @@ fn settings_that_mean_nothing_are_named() {
     let config = ConvTranspose2dConfig { padding: Padding::Same, ..Default::default() };
     assert!(ConvTranspose2d::new(zeros(&[1, 1, 2, 2]), None, config).is_err());
     assert!(Upsample::new(0).is_err());
+    let padding = Padding::Explicit { top: usize::MAX, bottom: 1, left: 0, right: 0 };
+    let config = fer_nn::Conv2dConfig { padding, ..Default::default() };
+    assert!(fer_nn::conv2d(1, 1, 3, config, vb()).unwrap().forward(&zeros(&[1, 1, 8, 8])).is_err());
+    assert_eq!(dropout(0.5, "d").unwrap().forward_t(&zeros(&[2, 0]), true).unwrap().dims(), [2, 0]);
+    // What a graph's table says is what its layers do.
+    let dense = fer_nn::dense(64, 3, Default::default(), vb()).unwrap();
+    assert!(fer_nn::Layer::output(&dense, &[1, 1, 8, 8]).is_err());
+    assert!(dense.forward(&zeros(&[1, 1, 8, 8])).is_err());
+}
+
+#[test]
+fn a_value_of_another_graph_is_refused() {
+    let xs = Tensor::zeros((1, 1, 4, 4), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let mut other = Graph::new();
+    let first = other.add(other.images(), fer_nn::Flatten);
+    let second = other.add(first, Activation::Relu);
+    let mut graph = Graph::new();
+    graph.add(second, fer_nn::Flatten);
+    let error = graph.forward(&xs, Mode::Eval).unwrap_err().to_string();
+    assert!(error.contains("layer `flatten_1`: its input is a value of another graph"), "{error}");
+    assert!(graph.layers(xs.dims()).is_err());
+    let mut graph = Graph::new();
+    graph.add(graph.images(), fer_nn::Flatten);
+    graph.outputs([second]);
+    assert!(
+        graph.forward(&xs, Mode::Eval).unwrap_err().to_string().contains("an output is a value of another")
+    );
 }

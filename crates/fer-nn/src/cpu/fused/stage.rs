@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Result, Tensor, bail};
 
+use crate::channel::{Channel, constants};
 use crate::cpu::grouped_conv2d::{Source as Input, Transformed, Weight};
 use crate::cpu::groups::{GROUP, Images, Lanes, Norm as GroupNorm, groups, in_lanes};
-use crate::cpu::normalize::{Channel, constants};
 use crate::cpu::read;
 use crate::cpu::tail::Tail;
 use crate::geometry::ConvShape;

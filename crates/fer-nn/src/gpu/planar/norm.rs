@@ -3,7 +3,7 @@
 use candle_core::Result;
 
 use super::{Planar, Planes};
-use crate::cpu::normalize::Channel;
+use crate::channel::Channel;
 use crate::gpu::args::StageArgs;
 use crate::gpu::spread::Spread;
 use crate::gpu::{Address, Gpu};

@@ -227,8 +227,9 @@ fn inference_is_the_cpus_in_any_batch() {
     for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 0.03)] {
         let vars = VarMap::new();
         let net = dcnn(8).with(|subject| subject.network(&vars)).unwrap();
-        let mut inference =
-            Inference::new(net.plan(), emulator.clone(), [5, 1, 12, 12], precision).unwrap().unwrap();
+        let mut inference = Inference::new(net.plan().unwrap(), emulator.clone(), [5, 1, 12, 12], precision)
+            .unwrap()
+            .unwrap();
         assert!(
             inference.takes([4, 1, 12, 12])
                 && !inference.takes([6, 1, 12, 12])

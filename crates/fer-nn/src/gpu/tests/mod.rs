@@ -63,7 +63,7 @@ impl Subject<'_> {
 fn training(net: &Graph, setup: &Setup, precision: Precision) -> Result<Option<Training<Emulator>>> {
     let Some(emulator) = Emulator::new() else { return Ok(None) };
     let compute = Compute { precision, deterministic: false };
-    let training = Training::new(net.plan(), Arc::new(emulator), setup, compute)?;
+    let training = Training::new(net.plan()?, Arc::new(emulator), setup, compute)?;
     Ok(Some(training.unwrap_or_else(|unsupported| panic!("{unsupported:?}"))))
 }
 

@@ -7,8 +7,8 @@ use fer_rand::{Purpose, Stream};
 
 use super::random;
 use crate::Activation;
+use crate::channel::Channel;
 use crate::cpu;
-use crate::cpu::normalize::Channel;
 use crate::geometry::{ConvShape, DenseShape, Padding, Windows};
 use crate::gpu::emulator::Emulator;
 use crate::gpu::planar::Planar;
@@ -40,11 +40,12 @@ fn check(primitive: Primitive, operands: &[&Tensor], dims: &[usize]) {
     assert!(error <= 1e-5 * norm, "{primitive:?}: {error} of {norm}");
 }
 
-const ACTIVATIONS: [Activation; 6] = [
+const ACTIVATIONS: [Activation; 7] = [
     Activation::Linear,
     Activation::Relu,
     Activation::Elu,
     Activation::LeakyRelu(0.3),
+    Activation::LeakyRelu(-0.3),
     Activation::Silu,
     Activation::Sigmoid,
 ];
