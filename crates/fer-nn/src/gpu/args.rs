@@ -1,12 +1,6 @@
 //! The arguments of the kernels, field for field as in `kernels/*.cu`.
 
-use super::Address;
-
-/// Arguments that are bytes without gaps that matter, laid out as the kernel's.
-///
-/// # Safety
-/// The type is `repr(C)`, holds numbers and addresses only, and has the layout of the kernel's struct.
-pub(crate) unsafe trait Args: Copy + 'static {}
+use super::card::{Address, Args};
 
 macro_rules! args {
     ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* })*) => {

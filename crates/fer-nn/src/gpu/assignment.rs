@@ -2,10 +2,10 @@
 
 use candle_core::Result;
 
+use super::card::{Address, Gpu};
 use super::memory::Memory;
 use super::reuse::{Lot, Reuse};
 use super::sizes::{Sizes, Work, is_result};
-use super::{Address, Gpu};
 use crate::plan::{Plan, Source};
 
 /// The memory of a stage.

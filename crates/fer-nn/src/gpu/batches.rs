@@ -5,9 +5,9 @@ use std::ops::Range;
 use candle_core::{Result, bail};
 
 use super::args::{BatchArgs, BatchToneArgs, MixArgs, StandardArgs, ToneArgs, WarpArgs};
+use super::card::{Address, Gpu};
 use super::memory::Memory;
 use super::spread::THREADS;
-use super::{Address, Gpu};
 use crate::engine::{Change, Edge, EpochPlan, Samples, Treatment};
 
 /// Samples on the card.

@@ -15,10 +15,9 @@ use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, Error, Result, Storage, Tensor, bail};
 
-use super::args::Args;
+use super::card::{Address, Args, Direction, Gpu, Kind, Product};
 use super::cudnn::{Convolution, Cudnn};
 use super::driver::{of_driver, zeros};
-use super::{Address, Direction, Gpu, Kind, Product};
 use crate::geometry::ConvShape;
 use crate::{Compute, Precision};
 

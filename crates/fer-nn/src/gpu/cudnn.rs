@@ -11,8 +11,8 @@ use candle_core::cuda_backend::cudarc::cudnn::sys;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use candle_core::{Error, Result, bail};
 
+use super::card::{Address, Direction, Kind};
 use super::driver::zeros;
-use super::{Address, Direction, Kind};
 use crate::geometry::ConvShape;
 use crate::{Compute, Precision};
 

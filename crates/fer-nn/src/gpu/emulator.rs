@@ -11,8 +11,8 @@ use std::sync::{Mutex, OnceLock};
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-use super::args::{Args, bytes, bytes_mut};
-use super::{Address, Direction, Gpu, Half, Kind, Product};
+use super::args::{bytes, bytes_mut};
+use super::card::{Address, Args, Direction, Gpu, Half, Kind, Product};
 use crate::cpu;
 use crate::cpu::plain::products;
 use crate::geometry::ConvShape;

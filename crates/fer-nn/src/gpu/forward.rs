@@ -3,10 +3,10 @@
 use candle_core::Result;
 
 use super::args::{DirectArgs, LayoutArgs, MeanArgs, StageArgs};
+use super::card::{Address, Direction, Gpu, Half, Kind, Product};
 use super::program::{Phase, Prepared, Program};
 use super::sizes::{Sizes, Work, is_result};
 use super::spread::{Spread, THREADS};
-use super::{Address, Direction, Gpu, Half, Kind, Product};
 use crate::geometry::ConvShape;
 use crate::plan::Source;
 use crate::{Activation, Mask};

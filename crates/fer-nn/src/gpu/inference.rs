@@ -6,10 +6,10 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 
 use super::args::LayoutArgs;
+use super::card::{Address, Gpu, Kind};
 use super::program::{Phase, Program, Request};
 use super::sizes::{Unsupported, parameters};
 use super::spread::THREADS;
-use super::{Address, Gpu, Kind};
 use crate::Precision;
 use crate::plan::Plan;
 

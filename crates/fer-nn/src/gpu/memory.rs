@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::Result;
 
 use super::args::{bytes, bytes_mut};
-use super::{Address, Gpu};
+use super::card::{Address, Gpu};
 
 /// Memory that lives as long as this.
 pub(crate) struct Memory<G: Gpu> {

@@ -3,10 +3,10 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::args::OptimizerArgs;
+use super::card::{Address, Gpu};
 use super::parameters::{Parameter, Parameters, Values};
 use super::program::Program;
 use super::spread::{BLOCKS, THREADS};
-use super::{Address, Gpu};
 use crate::engine::{Rule, Slots, Update};
 
 /// An optimiser with its memory.

@@ -3,10 +3,10 @@
 use candle_core::{Result, Tensor, TensorId, Var};
 
 use super::args::LayoutArgs;
+use super::card::{Address, Gpu, Half};
 use super::memory::Memory;
 use super::sizes::Sizes;
 use super::spread::THREADS;
-use super::{Address, Gpu, Half};
 use crate::plan::{Op, Plan};
 
 /// Values between the beginnings of two parameters: whatever reads them wants to begin at whole lines of memory.

@@ -10,10 +10,10 @@ use candle_core::{Result, bail};
 use fer_rand::Stream;
 
 use super::args::{LayerArgs, LayoutArgs, StageArgs, State};
+use super::card::{Address, Gpu};
 use super::forward::number;
 use super::memory::Memory;
 use super::spread::{BLOCKS, Spread, THREADS, tiles};
-use super::{Address, Gpu};
 use crate::Activation;
 use crate::geometry::Windows;
 use crate::mask::threshold;
@@ -108,7 +108,7 @@ impl<G: Gpu> Planar<G> {
         &self.memory.gpu
     }
 
-    fn each(&self, kernel: &str, count: usize, args: &impl super::args::Args) -> Result<()> {
+    fn each(&self, kernel: &str, count: usize, args: &impl super::card::Args) -> Result<()> {
         self.gpu().launch(kernel, [count.div_ceil(THREADS), 1], [THREADS, 1], args)
     }
 

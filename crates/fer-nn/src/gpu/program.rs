@@ -7,11 +7,11 @@ use candle_core::{Result, bail};
 
 use super::args::State;
 use super::assignment::{StageMemory, gradients, kept_values, passing_values};
+use super::card::{Address, Gpu, Half, Kind};
 use super::memory::Memory;
 use super::parameters::{Parameters, Values};
 use super::sizes::{Sizes, Unsupported, Work, sizes};
 use super::spread::{BLOCKS, tiles};
-use super::{Address, Gpu, Half, Kind};
 use crate::Precision;
 use crate::plan::{Plan, Source};
 

@@ -2,8 +2,8 @@
 
 use candle_core::Result;
 
+use super::card::{Address, Gpu};
 use super::memory::Memory;
-use super::{Address, Gpu};
 
 /// A value's memory, before its place is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

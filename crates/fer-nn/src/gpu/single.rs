@@ -8,10 +8,10 @@ use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc::driver::DevicePtrMut;
 use candle_core::{CudaDevice, CudaStorage, Result, Tensor, bail};
 
+use super::card::{Address, Gpu};
 use super::cuda::Cuda;
 use super::driver::of_driver;
 use super::planar::{Planar, planes_of};
-use super::{Address, Gpu};
 use crate::Compute;
 use crate::channel::Channel;
 use crate::primitive::Primitive;

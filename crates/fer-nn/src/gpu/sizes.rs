@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, TensorId, bail};
 
-use super::Kind;
+use super::card::Kind;
 use crate::geometry::ConvShape;
 use crate::plan::{Op, Plan, Source, Stage};
 use crate::{Activation, Precision};

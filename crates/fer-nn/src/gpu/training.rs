@@ -8,11 +8,11 @@ use candle_core::{Result, bail};
 
 use super::args::{LossArgs, State};
 use super::batches::{Batch, Batches, Made};
+use super::card::{Address, Gpu};
 use super::optimizer::Optimizer;
 use super::program::{Phase, Program, Request};
 use super::sizes::{Unsupported, trainable};
 use super::spread::THREADS;
-use super::{Address, Gpu};
 use crate::engine::{Engine, EpochPlan, Samples, Setup, Slots, StepResult, Update};
 use crate::plan::Plan;
 use crate::{Compute, Precision};

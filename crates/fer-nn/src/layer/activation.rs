@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 
-use super::Layer;
+use super::base::Layer;
 use crate::kernel::differentiable;
 use crate::plan::Op;
 use crate::primitive::Primitive;

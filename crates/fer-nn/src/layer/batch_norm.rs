@@ -4,7 +4,7 @@ use candle_core::{ModuleT, Result, Tensor, Var, bail};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
-use super::Layer;
+use super::base::Layer;
 use crate::channel::constants;
 use crate::kernel::{differentiable, gradient_sums, moments};
 use crate::plan::{MovingVariance, Norm, Op};

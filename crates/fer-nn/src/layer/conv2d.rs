@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
-use super::wanted;
+use super::base::{bias, wanted};
 use crate::geometry::{ConvShape, Padding};
 use crate::kernel::differentiable;
 use crate::plan::Conv;
@@ -172,7 +172,7 @@ pub fn conv2d(
     }
     let shape = (out_channels, in_channels / config.groups, kernel, kernel);
     let weight = vb.get_with_hints(shape, "weight", initializer::he_normal())?;
-    let bias = super::bias(config.bias, out_channels, &vb)?;
+    let bias = bias(config.bias, out_channels, &vb)?;
     Ok(Conv2d::new(weight, bias, config)?.named(vb.prefix()))
 }
 

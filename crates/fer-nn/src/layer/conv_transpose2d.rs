@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 use candle_nn::VarBuilder;
 
-use super::wanted;
+use super::base::{bias, wanted};
 use crate::geometry::Padding;
 use crate::kernel::differentiable;
 use crate::plan::Conv;
@@ -132,7 +132,7 @@ pub fn conv_transpose2d(
 ) -> Result<ConvTranspose2d> {
     let shape = (in_channels, out_channels, kernel, kernel);
     let weight = vb.get_with_hints(shape, "weight", initializer::he_normal())?;
-    let bias = super::bias(config.bias, out_channels, &vb)?;
+    let bias = bias(config.bias, out_channels, &vb)?;
     Ok(ConvTranspose2d::new(weight, bias, config)?.named(vb.prefix()))
 }
 

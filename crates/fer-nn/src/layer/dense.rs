@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, VarBuilder};
 
-use super::wanted;
+use super::base::{bias, wanted};
 use crate::kernel::differentiable;
 use crate::plan::Affine;
 use crate::primitive::Primitive;
@@ -119,7 +119,7 @@ pub fn dense(inputs: usize, outputs: usize, config: DenseConfig, vb: VarBuilder)
     }
     let init = config.initializer.unwrap_or_else(|| initializer::glorot_uniform(inputs, outputs));
     let weight = vb.get_with_hints((outputs, inputs), "weight", init)?;
-    let bias = super::bias(config.bias, outputs, &vb)?;
+    let bias = bias(config.bias, outputs, &vb)?;
     Ok(Dense::new(weight, bias, config.activation)?.named(vb.prefix()))
 }
 

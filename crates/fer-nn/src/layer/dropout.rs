@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use candle_core::{ModuleT, Result, Tensor, bail};
 use fer_rand::{Purpose, Stream};
 
-use super::Layer;
+use super::base::Layer;
 use crate::kernel::differentiable;
 use crate::plan::Op;
 use crate::primitive::Primitive;

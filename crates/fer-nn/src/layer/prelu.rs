@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
-use super::Layer;
+use super::base::Layer;
 
 /// x where x > 0, else the channel's slope times x.
 ///

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor, bail};
 
-use super::Layer;
+use super::base::Layer;
 use crate::Mode;
 use crate::plan::Op;
 

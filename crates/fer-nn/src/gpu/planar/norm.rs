@@ -5,8 +5,8 @@ use candle_core::Result;
 use super::{Planar, Planes};
 use crate::channel::Channel;
 use crate::gpu::args::StageArgs;
+use crate::gpu::card::{Address, Gpu};
 use crate::gpu::spread::Spread;
-use crate::gpu::{Address, Gpu};
 
 impl<G: Gpu> Planar<G> {
     /// The means and biased variances of every channel.

@@ -6,8 +6,8 @@ use super::{Planar, Planes};
 use crate::Activation;
 use crate::geometry::{ConvShape, DenseShape};
 use crate::gpu::args::StageArgs;
+use crate::gpu::card::{Address, Direction, Gpu, Kind, Product};
 use crate::gpu::forward::{number, tail_kernel};
-use crate::gpu::{Address, Direction, Gpu, Kind, Product};
 
 impl<G: Gpu> Planar<G> {
     /// `activation(conv(x, weight) + bias)`.

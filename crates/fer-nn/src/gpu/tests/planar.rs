@@ -10,9 +10,9 @@ use crate::Activation;
 use crate::channel::Channel;
 use crate::cpu;
 use crate::geometry::{ConvShape, DenseShape, Padding, Windows};
+use crate::gpu::card::{Address, Gpu};
 use crate::gpu::emulator::Emulator;
 use crate::gpu::planar::Planar;
-use crate::gpu::{Address, Gpu};
 use crate::primitive::Primitive;
 
 fn tensor(dims: &[usize], item: u32) -> Tensor {
