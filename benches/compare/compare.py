@@ -1,6 +1,7 @@
 """Measures the peers and this project in turn, and prints a table of medians and ratios.
 
-    benches/compare/run [--data fer2013.csv[.gz]] [--torch] [--native] [--rounds 3] [--only TEXT]
+    benches/compare/run [--data fer2013.csv[.gz]] [--torch] [--native] [--before DIR] [--rounds 3]
+        [--only TEXT]
 
 Each round runs what stands beside ours, every peer in a process of its own, and then ours: f32, and all cores unless
 a row says otherwise. A ratio is ours by the other's, so less is better; "at most" and "aim for" are bounds of it.
@@ -77,6 +78,8 @@ def arguments():
     parser.add_argument("--data", type=Path, default=data, help="fer2013.csv or its .gz, or in FER2013_CSV")
     parser.add_argument("--torch", action="store_true", help="PyTorch as well; on Linux its wheel is large")
     parser.add_argument("--native", action="store_true", help="a build for this very processor as well")
+    before = "a checkout of an older commit, measured beside this one"
+    parser.add_argument("--before", type=Path, metavar="DIR", help=before)
     parser.add_argument("--rounds", type=int, default=3, help="of each row [3]")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name contains this")
     return parser.parse_args()
@@ -86,14 +89,14 @@ def main():
     options = arguments()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        rows = network_rows(options.torch) + vgg_rows(options.torch)
+        rows = network_rows(options.torch, options.before) + vgg_rows(options.torch)
         if options.data:
             rows += data_rows(plain(options.data, folder), folder)
         rows += own_rows(folder)
         if options.native:
             rows += native_rows()
 
-        print(f"{machine()}; {ours.version()}")
+        print(f"{machine()}; {ours.version()}, {ours.compiler()}")
         print(" ".join(["benches/compare/run", *sys.argv[1:]]))
         print()
         line(*HEAD)

@@ -32,12 +32,12 @@ blocks = [
 """
 
 
-def criterion(bench, name, label="ours", target=TARGET, **environment):
-    """The median seconds of the benchmark `name` in benches/`bench`.rs."""
+def criterion(bench, name, label="ours", target=TARGET, root=ROOT, **environment):
+    """The median seconds of the benchmark `name` in benches/`bench`.rs of the checkout `root`."""
     results = target / "criterion" / name / "new"
     (results / "estimates.json").unlink(missing_ok=True)
     command = ["cargo", "bench", "--quiet", "--bench", bench, "--", "--noplot", f"^{name}$"]
-    run(command, cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": str(target), **environment})
+    run(command, cwd=root, env={**os.environ, "CARGO_TARGET_DIR": str(target), **environment})
     estimates = json.loads((results / "estimates.json").read_text())
     throughput = json.loads((results / "benchmark.json").read_text())["throughput"]
     return Measurement(label, estimates["median"]["point_estimate"] / 1e9, work={"images": throughput["Elements"]})
@@ -48,6 +48,11 @@ def vgg(work, batch):
     command = ["cargo", "bench", "--quiet", "--bench", "vgg", "--", work, batch]
     finished = run(command, cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": str(TARGET)})
     return Measurement(**json.loads(finished.output.splitlines()[-1]))
+
+
+def before(checkout, bench, name):
+    """The same benchmark in another checkout of this project."""
+    return criterion(bench, name, f"ours at {version(checkout)}", checkout / "target", checkout)
 
 
 def native(bench, name):
@@ -138,11 +143,11 @@ def prediction(folder, times=31):
     return Measurement("ours", statistics.median(finished.seconds for finished in runs))
 
 
-def version():
-    """The commit, marked where files differ from it, and the compiler."""
+def version(root=ROOT):
+    """The commit of the checkout, marked where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True).stdout.strip() or "an unknown commit"
 
-    def ask(*command):
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
-    commit = ask("git", "describe", "--always", "--dirty", "--exclude=*") or "an unknown commit"
-    return f"{commit}, {ask('rustc', '--version')}"
+def compiler():
+    return subprocess.run(["rustc", "--version"], cwd=ROOT, capture_output=True, text=True).stdout.strip()

@@ -33,13 +33,14 @@ class Row:
     parameters: int = PARAMETERS
 
 
-def network_rows(torch):
+def network_rows(torch, before):
     """Training and inference of the notebook's network, on images in memory."""
     inference = [(32, 0.55, 0.33, None, None), (256, 0.55, 0.33, None, None), (1, 0.60, 0.40, 0.60, 0.40)]
     step = [Beside(partial(peer, "tensorflow", "train_step", 32), 0.55, 0.33)]
     rows = [Row("training step, batch 32", partial(ours.criterion, "train_step", "train_step/32"), step)]
     if torch:
         step.append(Beside(partial(peer, "pytorch", "train_step", 32)))
+    step += older(before, "train_step", "train_step/32")
     for batch, at_most, aim, onnx_at_most, onnx_aim in inference:
         beside = [
             Beside(partial(peer, "tensorflow", "inference", batch), at_most, aim),
@@ -47,6 +48,7 @@ def network_rows(torch):
         ]
         if torch:
             beside.append(Beside(partial(peer, "pytorch", "inference", batch)))
+        beside += older(before, "inference", f"inference/{batch}")
         classify = partial(ours.criterion, "inference", f"inference/{batch}")
         rows.append(Row(f"inference, batch {batch}", classify, beside))
     return rows
@@ -119,6 +121,11 @@ def native_rows():
             ("inference, batch 32", ("inference", "inference/32")),
         ]
     ]
+
+
+def older(checkout, *name):
+    """The same benchmark in the older checkout, where there is one."""
+    return [Beside(partial(ours.before, checkout.resolve(), *name))] if checkout else []
 
 
 def peer(module, *arguments):
