@@ -54,8 +54,8 @@ impl Stream {
         self.blocks::<1>(index).map(|[word]| word)
     }
 
-    /// The words of the `N` blocks from `first` on: `blocks[word][block]`. The loops run along the blocks, so that
-    /// they become vector instructions where it is inlined.
+    /// The words of the `N` blocks from `first` on: `blocks[word][block]`. The blocks become the lanes of vector
+    /// instructions where it is inlined.
     ///
     /// ```
     /// use fer_rand::{Purpose, Stream};
@@ -64,22 +64,23 @@ impl Stream {
     /// ```
     #[inline(always)]
     pub fn blocks<const N: usize>(self, first: u32) -> [[u32; N]; 4] {
-        let mut index = [0; N];
-        (0..).zip(&mut index).for_each(|(i, index)| *index = first.wrapping_add(i));
-        let [mut a, mut b, mut c, mut d] = [index, [self.item; N], [self.epoch; N], [self.purpose.0; N]];
-        let mut key = [self.seed as u32, (self.seed >> 32) as u32];
-        for _ in 0..10 {
-            for i in 0..N {
-                let low = u64::from(a[i]) * 0xD251_1F53;
-                let high = u64::from(c[i]) * 0xCD9E_8D57;
-                a[i] = (high >> 32) as u32 ^ b[i] ^ key[0];
-                b[i] = high as u32;
-                c[i] = (low >> 32) as u32 ^ d[i] ^ key[1];
-                d[i] = low as u32;
+        let mut blocks = [[0; N]; 4];
+        for i in 0..N {
+            // A word in 64 bits, where its product is: whatever stands above it is cut off when it is used.
+            let word = |word: u32| u64::from(word);
+            let [mut a, mut b, mut c, mut d] =
+                [first.wrapping_add(i as u32), self.item, self.epoch, self.purpose.0].map(word);
+            let mut key = [self.seed as u32, (self.seed >> 32) as u32];
+            for _ in 0..10 {
+                let low = word(a as u32) * 0xD251_1F53;
+                let high = word(c as u32) * 0xCD9E_8D57;
+                [a, b] = [high >> 32 ^ b ^ word(key[0]), high];
+                [c, d] = [low >> 32 ^ d ^ word(key[1]), low];
+                key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
             }
-            key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+            blocks.iter_mut().zip([a, b, c, d]).for_each(|(words, word)| words[i] = word as u32);
         }
-        [a, b, c, d]
+        blocks
     }
 
     /// A generator that reads the stream from its beginning.

@@ -119,7 +119,9 @@ impl Mask {
 
     #[inline(always)]
     fn apply(&self, x: f32, word: u32) -> f32 {
-        if word >= self.threshold { x * self.scale } else { 0.0 }
+        // Without a branch, which could not be foreseen.
+        let kept = u32::from(word >= self.threshold).wrapping_neg();
+        f32::from_bits((x * self.scale).to_bits() & kept)
     }
 }
 
@@ -129,12 +131,16 @@ pub(crate) fn mask_plane(plane: usize, values: &mut [f32], rate: f32, stream: St
     let mask = Mask::of(plane, values.len() / GROUP, rate, stream);
     vectorized(
         #[inline(always)]
-        || {
-            for (draw, values) in values.chunks_mut(DRAW * GROUP).enumerate() {
+        move || {
+            let (draws, rest) = values.as_chunks_mut::<{ DRAW * GROUP }>();
+            for (draw, values) in draws.iter_mut().enumerate() {
                 let words = mask.words(draw);
                 for (value, &word) in values.iter_mut().zip(words.as_flattened()) {
                     *value = mask.apply(*value, word);
                 }
+            }
+            for (value, &word) in rest.iter_mut().zip(mask.words(draws.len()).as_flattened()) {
+                *value = mask.apply(*value, word);
             }
         },
     );

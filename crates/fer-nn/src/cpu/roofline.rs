@@ -19,7 +19,45 @@ use super::winograd;
 use crate::Activation;
 use crate::geometry::ConvShape;
 
-const BATCH: usize = 32;
+/// A network's convolutions, as channels in and out, kernel and side; and its poolings, as channels and side.
+struct Network {
+    name: &'static str,
+    batch: usize,
+    convolutions: &'static [[usize; 4]],
+    poolings: &'static [[usize; 2]],
+}
+
+const NETWORKS: [Network; 2] = [
+    Network {
+        name: "dcnn",
+        batch: 32,
+        convolutions: &[
+            [1, 64, 5, 48],
+            [64, 64, 5, 48],
+            [64, 128, 3, 24],
+            [128, 128, 3, 24],
+            [128, 256, 3, 12],
+            [256, 256, 3, 12],
+        ],
+        poolings: &[[64, 48], [128, 24], [256, 12]],
+    },
+    Network {
+        name: "vgg",
+        batch: 128,
+        convolutions: &[
+            [1, 64, 3, 48],
+            [64, 64, 3, 48],
+            [64, 128, 3, 24],
+            [128, 128, 3, 24],
+            [128, 256, 3, 12],
+            [256, 256, 3, 12],
+            [256, 512, 3, 6],
+            [512, 512, 3, 6],
+        ],
+        poolings: &[[64, 48], [128, 24], [256, 12], [512, 6]],
+    },
+];
+
 /// Calls, of which the fastest counts.
 const CALLS: usize = 20;
 
@@ -70,18 +108,11 @@ fn values(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919) % 1009) as f32 / 500.0 - 1.0).collect()
 }
 
-fn convolutions(peak: f64) {
-    let layers = [
-        (1, 64, 5, 48),
-        (64, 64, 5, 48),
-        (64, 128, 3, 24),
-        (128, 128, 3, 24),
-        (128, 256, 3, 12),
-        (256, 256, 3, 12),
-    ];
-    for (i, (in_channels, out_channels, kernel, side)) in layers.into_iter().enumerate() {
+fn convolutions(network: &Network, peak: f64) {
+    for (i, &[in_channels, out_channels, kernel, side]) in network.convolutions.iter().enumerate() {
+        let batch = network.batch;
         let s = ConvShape {
-            batch: BATCH,
+            batch,
             in_channels,
             height: side,
             width: side,
@@ -94,18 +125,18 @@ fn convolutions(peak: f64) {
             groups: 1,
         };
         let area = side * side;
-        let x = values(BATCH * groups(in_channels) * area * GROUP);
-        let mut y = values(BATCH * groups(out_channels) * area * GROUP);
+        let x = values(batch * groups(in_channels) * area * GROUP);
+        let mut y = values(batch * groups(out_channels) * area * GROUP);
         let mut dx = x.clone();
         let weight = values(out_channels * in_channels * kernel * kernel);
         let mut dw = weight.clone();
         let norms = vec![Norm::IDENTITY; groups(in_channels)];
         let images =
             Images { data: &x, channels: in_channels, height: side, width: side, norm: Some(&norms) };
-        let source = if i == 0 { Source::Plain(&x[..BATCH * area]) } else { Source::Groups(images) };
+        let source = if i == 0 { Source::Plain(&x[..batch * area]) } else { Source::Groups(images) };
         let mut kernel_memory = Transformed::default();
         let [share, of_gradient] = if i == 0 { [1.0; 2] } else { winograd::shares(&s) };
-        let direct = (2 * weight.len() * BATCH * area) as f64;
+        let direct = (2 * weight.len() * batch * area) as f64;
         let bytes = 4.0 * (x.len() + y.len() + weight.len()) as f64;
         let name = format!("conv2d_{}", i + 1);
 
@@ -131,12 +162,12 @@ fn convolutions(peak: f64) {
     }
 }
 
-fn tails(peak: f64) {
-    for (block, (channels, side)) in [(64, 48), (128, 24), (256, 12)].into_iter().enumerate() {
+fn tails(network: &Network, peak: f64) {
+    for (block, &[channels, side]) in network.poolings.iter().enumerate() {
         let stream = Stream { seed: 1, purpose: Purpose::named("dropout"), epoch: 0, item: 0 };
         let (dropout, after) = (Some((0.4, stream)), Activation::Linear);
         let tail = Tail { height: side, width: side, pool: true, dropout, after };
-        let y = values(BATCH * groups(channels) * side * side * GROUP);
+        let y = values(network.batch * groups(channels) * side * side * GROUP);
         let (mut z, mut da) = (vec![0.0; y.len() / 4], y.clone());
         let (norms, slopes) =
             (vec![Norm::IDENTITY; groups(channels)], vec![Slopes::IDENTITY; groups(channels)]);
@@ -170,9 +201,12 @@ fn roofline() {
         })
         .collect();
     let peak = peaks.into_iter().fold(0.0, f64::max);
-    println!("{threads} threads, at most {:.0} GFLOP/s\n", peak / 1e9);
-    println!("| work | GFLOP | direct GFLOP | MB | ms | of peak | direct GFLOP/s | GB/s |");
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    convolutions(peak);
-    tails(peak);
+    println!("{threads} threads, at most {:.0} GFLOP/s", peak / 1e9);
+    for network in &NETWORKS {
+        println!("\n{}, batch {}:\n", network.name, network.batch);
+        println!("| work | GFLOP | direct GFLOP | MB | ms | of peak | direct GFLOP/s | GB/s |");
+        println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+        convolutions(network, peak);
+        tails(network, peak);
+    }
 }

@@ -18,8 +18,9 @@ const BLOCK_VALUES: usize = 262_144;
 /// Work is split into at least this many tasks where there are as many rows of tiles or groups of channels.
 const MIN_TASKS: usize = 8;
 
-/// A block has at least this many tiles, where there are as many: the weights are read for each block.
-const MIN_TILES: usize = 14;
+/// A block that outgrows the cache costs each of its tiles about this many passes over what is kept of it, one that is too
+/// small costs them a part of a pass over the weight.
+const PASSES: usize = 3;
 
 /// Where a convolution goes: `(batch, groups, height/pool, width/pool, 16)`.
 pub(super) struct Output<'a> {
@@ -91,11 +92,13 @@ where
     let (channels, width) = (out.channels, out.width);
     let (in_groups, out_groups) = (groups(x.channels), groups(channels));
     let kernel = kernel.as_chunks().0;
-    // As many rows as fit the cache, but some for every task.
+    // As many rows as fit the cache, but some for every task. Where reading the weight costs more than leaving the cache
+    // does, more of them, in parts.
     let rows = out.batch * grid.rows;
     let row_values = N * (M + 1) * grid.columns * (in_groups + out_groups) * GROUP;
-    let most_rows = rows.div_ceil(MIN_TASKS / 2).max(MIN_TILES.div_ceil(grid.columns)).min(rows);
-    let block_rows = (BLOCK_VALUES / row_values).clamp(1, most_rows);
+    let cached_rows = (BLOCK_VALUES / row_values).min(rows.div_ceil(MIN_TASKS / 2));
+    let rows_for_weight = kernel.len() * GROUP / (PASSES * row_values);
+    let block_rows = cached_rows.max(rows_for_weight).clamp(1, rows);
     let parts = MIN_TASKS.div_ceil(rows.div_ceil(block_rows)).min(out_groups);
 
     let of_block = |block: Block| {
