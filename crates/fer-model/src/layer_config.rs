@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_nn::VarBuilder;
-use fer_nn::initializer::he_normal;
+use fer_nn::initializer::{fan_in_uniform, glorot_uniform, he_normal};
 use fer_nn::{
     Activation, BatchNormConfig, Conv2dConfig, ConvTranspose2dConfig, DenseConfig, Flatten, GlobalMean,
     Graph, Layer, MaxPool2d, MeanPool2d, MovingVariance, Padding, Upsample, Value, batch_norm,
@@ -111,6 +111,8 @@ pub enum Initializer {
     GlorotUniform,
     /// [`he_normal`](fer_nn::initializer::he_normal).
     HeNormal,
+    /// [`fan_in_uniform`](fer_nn::initializer::fan_in_uniform).
+    FanInUniform,
 }
 
 fn one() -> usize {
@@ -165,7 +167,11 @@ impl LayerKind {
             }
             Self::Dense { units, bias, activation, initializer } => {
                 check_size([units, channels, 1, 1])?;
-                let initializer = (initializer == Initializer::HeNormal).then(he_normal);
+                let initializer = Some(match initializer {
+                    Initializer::GlorotUniform => glorot_uniform(channels, units),
+                    Initializer::HeNormal => he_normal(),
+                    Initializer::FanInUniform => fan_in_uniform(channels),
+                });
                 Arc::new(dense(channels, units, DenseConfig { activation, bias, initializer }, vb)?)
             }
             Self::BatchNorm { momentum, epsilon, moving_variance } => {

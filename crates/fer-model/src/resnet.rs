@@ -109,7 +109,7 @@ impl ResnetConfig {
         add("dropout_head".into(), LayerKind::Dropout { rate: self.head_dropout }, &[]);
         let (bias, activation) = (true, Activation::Linear);
         let out =
-            LayerKind::Dense { units: classes, bias, activation, initializer: Initializer::GlorotUniform };
+            LayerKind::Dense { units: classes, bias, activation, initializer: Initializer::FanInUniform };
         add("out_layer".into(), out, &[]);
         layers
     }

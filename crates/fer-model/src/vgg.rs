@@ -138,7 +138,7 @@ impl VggConfig {
             }
         }
         add("dropout_head", LayerKind::Dropout { rate: self.head_dropout });
-        add("out_layer", dense(classes, Activation::Linear, Initializer::GlorotUniform));
+        add("out_layer", dense(classes, Activation::Linear, Initializer::FanInUniform));
         layers
     }
 }

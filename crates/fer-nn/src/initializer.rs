@@ -29,6 +29,12 @@ pub fn glorot_uniform(fan_in: usize, fan_out: usize) -> Init {
     Init::Uniform { lo: -limit, up: limit }
 }
 
+/// Uniform in ±1/√fan_in: what PyTorch's `Linear` begins with.
+pub fn fan_in_uniform(fan_in: usize) -> Init {
+    let limit = (fan_in as f64).sqrt().recip();
+    Init::Uniform { lo: -limit, up: limit }
+}
+
 /// A builder that takes variables from `vars` and makes those that are missing, in f32 on `device`, from the
 /// seed and their names.
 ///
