@@ -130,7 +130,7 @@ fn an_image_does_not_depend_on_the_others_of_its_batch() {
 
 #[test]
 fn the_recipes_are_the_recipe() {
-    for name in ["fer2013", "ferplus"] {
+    for name in ["fer2013", "ferplus", "ferplus-short"] {
         let path = format!("{}/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         let recipe: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
         let mut config = toml::Table::try_from(AugmentConfig::identity()).unwrap();

@@ -182,6 +182,7 @@ fn every_recipe_is_read() {
         // Sixty faces are no full batch: the settings were read, the training cannot begin.
         ("fer2013", "batch_size"),
         ("ferplus", "give them by --ferplus"),
+        ("ferplus-short", "give them by --ferplus"),
     ] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("recipes/{recipe}.toml"));
         let out = folder.path().join(recipe);
