@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+mod blaze;
+mod detector;
+mod error;
+mod geometry;
+mod picture;
+mod suppress;
+mod weights;
+mod yunet;
+
+pub use detector::{Detector, DetectorConfig, Face};
+pub use error::Error;
+pub use geometry::{Point, Rect};

@@ -1,0 +1,94 @@
+//! Parts and sizes of a picture.
+
+use image::imageops::{self, FilterType};
+use image::{Rgb, RgbImage};
+
+use crate::geometry::{Point, Scale};
+
+/// The picture with its longer side at most `limit`, and the factors back to its own pixels.
+pub(crate) fn limited(picture: &RgbImage, limit: u32) -> (Option<RgbImage>, Scale) {
+    let (width, height) = picture.dimensions();
+    let longer = width.max(height);
+    if longer <= limit {
+        return (None, Scale { x: 1.0, y: 1.0 });
+    }
+    let factor = f64::from(limit) / f64::from(longer);
+    let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
+    let (new_width, new_height) = (side(width), side(height));
+    let scale = Scale { x: width as f32 / new_width as f32, y: height as f32 / new_height as f32 };
+    (Some(imageops::resize(picture, new_width, new_height, FilterType::Triangle)), scale)
+}
+
+/// The square of `side` pixels whose upper left corner is at (`left`, `top`), black where it lies outside.
+pub(crate) fn square(picture: &RgbImage, left: i64, top: i64, side: u32) -> RgbImage {
+    let mut part = RgbImage::new(side, side);
+    imageops::replace(&mut part, picture, -left, -top);
+    part
+}
+
+/// The picture turned clockwise about its middle, on black, in a frame that holds all of it; and the way back: a point of the
+/// turned picture in the pixels of this one.
+pub(crate) fn turned(picture: &RgbImage, degrees: f32) -> (RgbImage, impl Fn(Point) -> Point + use<>) {
+    let (width, height) = (picture.width() as f32, picture.height() as f32);
+    let (sin, cos) = degrees.to_radians().sin_cos();
+    let frame = |a: f32, b: f32| (a * cos.abs() + b * sin.abs()).ceil();
+    let (wide, high) = (frame(width, height), frame(height, width));
+    let back = move |point: Point| {
+        let p = Point { x: point.x - wide / 2.0, y: point.y - high / 2.0 }.turned(-degrees);
+        Point { x: p.x + width / 2.0, y: p.y + height / 2.0 }
+    };
+    let turned = RgbImage::from_fn(wide as u32, high as u32, |x, y| {
+        bilinear(picture, back(Point { x: x as f32 + 0.5, y: y as f32 + 0.5 }))
+    });
+    (turned, back)
+}
+
+/// The colour at a point, black outside.
+fn bilinear(picture: &RgbImage, at: Point) -> Rgb<u8> {
+    let (x, y) = (at.x - 0.5, at.y - 0.5);
+    let (left, top) = (x.floor(), y.floor());
+    let mut sum = [0.0; 3];
+    for (dx, dy) in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)] {
+        let weight = (1.0 - (x - left - dx).abs()) * (1.0 - (y - top - dy).abs());
+        let (column, row) = (left + dx, top + dy);
+        if column >= 0.0
+            && row >= 0.0
+            && let Some(pixel) = picture.get_pixel_checked(column as u32, row as u32)
+        {
+            sum.iter_mut().zip(pixel.0).for_each(|(sum, v)| *sum += weight * f32::from(v));
+        }
+    }
+    Rgb(sum.map(|v| v.round() as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_square_over_the_edge_is_black_there() {
+        let picture = RgbImage::from_pixel(3, 2, Rgb([9, 9, 9]));
+        let part = square(&picture, -1, 0, 3);
+        assert_eq!(part.get_pixel(0, 0).0, [0; 3]);
+        assert_eq!(part.get_pixel(1, 1).0, [9; 3]);
+        assert_eq!(part.get_pixel(1, 2).0, [0; 3]);
+    }
+
+    #[test]
+    fn points_of_a_turned_picture_are_found_again() {
+        let mut picture = RgbImage::new(40, 30);
+        picture.put_pixel(30, 8, Rgb([255; 3]));
+        let (turned, back) = turned(&picture, 35.0);
+        let (x, y, _) = turned.enumerate_pixels().max_by_key(|(_, _, pixel)| pixel.0[0]).unwrap();
+        let at = back(Point { x: x as f32 + 0.5, y: y as f32 + 0.5 });
+        assert!((at.x - 30.5).abs() < 0.8 && (at.y - 8.5).abs() < 0.8, "{at:?}");
+    }
+
+    #[test]
+    fn only_large_pictures_shrink() {
+        assert!(limited(&RgbImage::new(640, 100), 640).0.is_none());
+        let (small, scale) = limited(&RgbImage::new(1000, 333), 640);
+        assert_eq!(small.unwrap().dimensions(), (640, 213));
+        assert!((scale.x - 1.5625).abs() < 1e-6 && (scale.y - 333.0 / 213.0).abs() < 1e-6);
+    }
+}

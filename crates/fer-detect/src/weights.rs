@@ -1,0 +1,47 @@
+//! The networks' weights, which this crate carries.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+use fer_nn::{Activation, Conv2d, Conv2dConfig, Graph, Padding, Value};
+
+/// The tensors of a safetensors file.
+pub(crate) struct Weights(HashMap<String, Tensor>);
+
+impl Weights {
+    pub fn read(file: &[u8]) -> Result<Self> {
+        Ok(Self(candle_core::safetensors::load_buffer(file, &Device::Cpu)?))
+    }
+
+    fn take(&mut self, name: &str) -> Result<Tensor> {
+        match self.0.remove(name) {
+            Some(tensor) => tensor.to_dtype(DType::F32),
+            None => bail!("no tensor {name}"),
+        }
+    }
+
+    /// The convolution of this name, added to a graph.
+    pub fn conv2d(&mut self, graph: &mut Graph, input: Value, name: &str, how: Conv) -> Result<Value> {
+        let weight = self.take(&format!("{name}.weight"))?;
+        let bias = self.take(&format!("{name}.bias"))?;
+        let groups = if how.depthwise { weight.dim(0)? } else { 1 };
+        let Conv { stride, padding, activation, .. } = how;
+        let config = Conv2dConfig { padding, stride, groups, bias: true, activation };
+        Ok(graph.add(input, Conv2d::new(weight, Some(bias), config)?.named(name)))
+    }
+}
+
+/// How a convolution is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conv {
+    pub depthwise: bool,
+    pub stride: usize,
+    pub padding: Padding,
+    pub activation: Activation,
+}
+
+impl Default for Conv {
+    fn default() -> Self {
+        Self { depthwise: false, stride: 1, padding: Padding::Same, activation: Activation::Linear }
+    }
+}
