@@ -36,18 +36,18 @@ class Row:
 def network_rows(torch, before):
     """Training and inference of the notebook's network, on images in memory."""
     inference = [(32, 0.32, 0.28, None, None), (256, 0.32, 0.28, None, None), (1, 0.60, 0.40, 0.60, 0.40)]
-    step = [Beside(partial(peer, "tensorflow", "train_step", 32), 0.34, 0.27)]
+    step = [Beside(partial(peer, "tf_dcnn", "train_step", 32), 0.34, 0.27)]
     rows = [Row("training step, batch 32", partial(ours.criterion, "train_step", "train_step/32"), step)]
     if torch:
-        step.append(Beside(partial(peer, "pytorch", "train_step", 32)))
+        step.append(Beside(partial(peer, "torch_dcnn", "train_step", 32)))
     step += older(before, "train_step", "train_step/32")
     for batch, at_most, aim, onnx_at_most, onnx_aim in inference:
         beside = [
-            Beside(partial(peer, "tensorflow", "inference", batch), at_most, aim),
+            Beside(partial(peer, "tf_dcnn", "inference", batch), at_most, aim),
             Beside(partial(peer, "onnx_runtime", batch), onnx_at_most, onnx_aim),
         ]
         if torch:
-            beside.append(Beside(partial(peer, "pytorch", "inference", batch)))
+            beside.append(Beside(partial(peer, "torch_dcnn", "inference", batch)))
         beside += older(before, "inference", f"inference/{batch}")
         classify = partial(ours.criterion, "inference", f"inference/{batch}")
         rows.append(Row(f"inference, batch {batch}", classify, beside))

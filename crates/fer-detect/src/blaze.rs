@@ -8,7 +8,7 @@ use image::imageops::{self, FilterType};
 use crate::geometry::{Point, Rect};
 use crate::picture::square;
 use crate::suppress::groups;
-use crate::weights::{Conv, Weights};
+use crate::weights::{Conv, Weights, sigmoid};
 
 /// Rows and columns of the network's input.
 const SIDE: u32 = 128;
@@ -45,8 +45,8 @@ const BLOCKS: [(usize, bool); 16] = [
 /// The block whose output the finer of the two levels reads.
 const FINER: usize = 10;
 
-/// Rows, and faces that each place may hold, at the two levels.
-const LEVELS: [(usize, usize); 2] = [(16, 2), (8, 6)];
+/// Rows and columns of places at the two levels.
+const LEVELS: [usize; 2] = [16, 8];
 
 #[derive(Clone, Debug)]
 pub(crate) struct BlazeFace(Graph);
@@ -113,17 +113,16 @@ impl BlazeFace {
     fn find(&self, picture: &RgbImage) -> Result<Vec<(Rect, [Point; 2])>> {
         let outputs = self.0.forward_all(&input(picture)?, Mode::Eval)?;
         let (mut boxes, mut scores, mut eyes) = (Vec::new(), Vec::new(), Vec::new());
-        for ((rows, at_once), heads) in LEVELS.into_iter().zip(outputs.chunks(2)) {
+        for (rows, heads) in LEVELS.into_iter().zip(outputs.chunks(2)) {
             let classes = heads[0].flatten_all()?.to_vec1::<f32>()?;
             let values = heads[1].flatten_all()?.to_vec1::<f32>()?;
             let area = rows * rows;
             for (i, &class) in classes.iter().enumerate() {
-                let score = 1.0 / (1.0 + (-class).exp());
+                let score = sigmoid(class);
                 if score <= THRESHOLD {
                     continue;
                 }
                 let (anchor, place) = (i / area, i % area);
-                debug_assert!(anchor < at_once);
                 let middle = |i: usize| (i as f32 + 0.5) / rows as f32;
                 let value = |k: usize| values[(anchor * 16 + k) * area + place] / SIDE as f32;
                 let point = |k: usize| Point {

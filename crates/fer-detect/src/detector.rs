@@ -6,20 +6,16 @@ use crate::Error;
 use crate::blaze::BlazeFace;
 use crate::geometry::{Point, Rect};
 use crate::picture::{limited, turned};
-use crate::suppress::suppress;
-use crate::yunet::{Found, YuNet};
+use crate::yunet::{Found, YuNet, once};
 
 /// How far a picture is turned to find tilted faces, degrees to either side.
 const TILT: f32 = 35.0;
 
-/// Answers of the turned pictures overlap by more than this where they mean one face.
-const OVERLAP: f32 = 0.45;
-
 /// How faces are looked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DetectorConfig {
-    /// The longer side of a picture is brought down to at most so many pixels, at least 32. 640 finds faces from a
-    /// sixteenth of the picture's side on; 1280 is for crowds.
+    /// The longer side of a picture is brought down to at most so many pixels, at least 32. 640 is usual,
+    /// 1280 for crowds.
     pub size_limit: u32,
     /// The least score of a face, 0 to 1.
     pub threshold: f32,
@@ -27,7 +23,7 @@ pub struct DetectorConfig {
     pub least_face: f32,
     /// Whether the picture is also looked at turned to either side: three times the work, for faces tilted by 30° and more.
     pub tilted: bool,
-    /// Whether the eyes are looked for: half a millisecond a face and more. Without them a face has no roll.
+    /// Whether the eyes are looked for, by a second network. Without them a face has no roll.
     pub eyes: bool,
 }
 
@@ -105,7 +101,7 @@ impl Detector {
         Ok(Self { config, faces: YuNet::new()?, eyes: BlazeFace::new()? })
     }
 
-    /// The faces of a picture, the surest first.
+    /// The faces of a picture, the surest first. Transparency is not looked at.
     ///
     /// # Errors
     /// When there is no memory to compute them.
@@ -129,7 +125,8 @@ impl Detector {
         let small = small.as_ref().unwrap_or(picture);
         let mut found = self.faces.find(small, threshold)?;
         if tilted {
-            found = merged(found, self.find_tilted(small)?);
+            found.extend(self.find_tilted(small)?);
+            found = once(&found);
         }
         let mut faces = Vec::new();
         for Found { bounds, score, landmarks } in found {
@@ -157,14 +154,6 @@ impl Detector {
         }
         Ok(all)
     }
-}
-
-/// The faces of two searches; of two that overlap, the surer.
-fn merged(mut found: Vec<Found>, others: Vec<Found>) -> Vec<Found> {
-    found.extend(others);
-    let boxes: Vec<_> = found.iter().map(|face| face.bounds).collect();
-    let scores: Vec<_> = found.iter().map(|face| face.score).collect();
-    suppress(&boxes, &scores, OVERLAP).into_iter().map(|i| found[i]).collect()
 }
 
 #[cfg(test)]

@@ -31,6 +31,10 @@ impl Weights {
     }
 }
 
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
 /// How a convolution is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Conv {

@@ -6,7 +6,7 @@ use image::RgbImage;
 
 use crate::geometry::{Point, Rect};
 use crate::suppress::suppress;
-use crate::weights::{Conv, Weights};
+use crate::weights::{Conv, Weights, sigmoid};
 
 /// Pixels from one place to the next at which faces are looked for, at each level.
 const STRIDES: [usize; 3] = [8, 16, 32];
@@ -80,10 +80,15 @@ impl YuNet {
         for (&stride, heads) in STRIDES.iter().zip(outputs.chunks(4)) {
             decode(heads, stride as f32, threshold, &mut found)?;
         }
-        let boxes: Vec<_> = found.iter().map(|face| face.bounds).collect();
-        let scores: Vec<_> = found.iter().map(|face| face.score).collect();
-        Ok(suppress(&boxes, &scores, OVERLAP).into_iter().map(|i| found[i]).collect())
+        Ok(once(&found))
     }
+}
+
+/// Each face once, as where it is surest; the surest first.
+pub(crate) fn once(found: &[Found]) -> Vec<Found> {
+    let boxes: Vec<_> = found.iter().map(|face| face.bounds).collect();
+    let scores: Vec<_> = found.iter().map(|face| face.score).collect();
+    suppress(&boxes, &scores, OVERLAP).into_iter().map(|i| found[i]).collect()
 }
 
 /// Blue, green and red, 0 to 255, with zeros to the right and below up to multiples of the coarsest stride.
@@ -100,10 +105,6 @@ fn input(picture: &RgbImage) -> Result<Tensor> {
         }
     }
     Tensor::from_vec(values, (1, 3, height, width), &Device::Cpu)
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 /// Adds what a level's heads see, `(1, 1 | 4 | 1 | 10, rows, columns)` each.

@@ -93,7 +93,7 @@ fn faces_of_parts_of_photos_are_onnx_runtimes() {
 }
 
 #[test]
-fn eyes_turn_with_the_face() {
+fn eyes_are_near_the_landmarks() {
     let detector = Detector::new().unwrap();
     let [face] = faces(&detector, "astronaut.png")[..] else { panic!("one face") };
     let [left, right] = face.eyes.unwrap();

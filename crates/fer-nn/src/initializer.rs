@@ -140,6 +140,14 @@ mod tests {
     }
 
     #[test]
+    fn fan_in_uniform_fills_its_interval() {
+        // √64 is 8.
+        let weights = values((32, 64), fan_in_uniform(64), "out.weight");
+        let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
+        assert!((0.124..=0.125).contains(&largest), "{largest}");
+    }
+
+    #[test]
     fn glorot_uniform_fills_its_interval() {
         let weights = values((3, 128), glorot_uniform(128, 3), "out.weight");
         let limit = (6.0_f32 / 131.0).sqrt();

@@ -18,8 +18,8 @@ const BLOCK_VALUES: usize = 262_144;
 /// Work is split into at least this many tasks where there are as many rows of tiles or groups of channels.
 const MIN_TASKS: usize = 8;
 
-/// A block that outgrows the cache costs each of its tiles about this many passes over what is kept of it, one that is too
-/// small costs them a part of a pass over the weight.
+/// A block that outgrows the cache reads and writes what it keeps about this many times more. That pays where its many tiles
+/// share one reading of a large weight.
 const PASSES: usize = 3;
 
 /// Where a convolution goes: `(batch, groups, height/pool, width/pool, 16)`.

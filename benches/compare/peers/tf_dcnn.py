@@ -1,6 +1,6 @@
 """TensorFlow: seconds of a training step or of inference.
 
-python -m peers.tensorflow train_step|inference BATCH
+python -m peers.tf_dcnn train_step|inference BATCH
 """
 
 import sys

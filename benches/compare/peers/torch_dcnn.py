@@ -1,6 +1,6 @@
 """PyTorch: seconds of a training step or of inference.
 
-python -m peers.pytorch train_step|inference BATCH
+python -m peers.torch_dcnn train_step|inference BATCH
 
 Of its forms the fastest on a 2-core Zen 4 with AVX-512: plain modules in the layout channels_last for training
 (547 ms; contiguous 642; torch.compile 607 and 688), torch.compile in the usual layout for inference (7.1, 193 and
