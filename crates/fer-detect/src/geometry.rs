@@ -56,6 +56,11 @@ impl Point {
         Self { x: self.x * by.x, y: self.y * by.y }
     }
 
+    /// The point between this and another.
+    pub(crate) fn midway(self, other: Self) -> Self {
+        Self { x: (self.x + other.x) / 2.0, y: (self.y + other.y) / 2.0 }
+    }
+
     /// Turned about the origin, clockwise as a picture is seen.
     pub(crate) fn turned(self, degrees: f32) -> Self {
         let (sin, cos) = degrees.to_radians().sin_cos();

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod blaze;
+mod crop;
 mod detector;
 mod error;
 mod geometry;
@@ -9,6 +10,7 @@ mod suppress;
 mod weights;
 mod yunet;
 
+pub use crop::{Framing, Square};
 pub use detector::{Detector, DetectorConfig, Face};
 pub use error::Error;
 pub use geometry::{Point, Rect};

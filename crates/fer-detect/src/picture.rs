@@ -38,27 +38,26 @@ pub(crate) fn turned(picture: &RgbImage, degrees: f32) -> (RgbImage, impl Fn(Poi
         Point { x: p.x + width / 2.0, y: p.y + height / 2.0 }
     };
     let turned = RgbImage::from_fn(wide as u32, high as u32, |x, y| {
-        bilinear(picture, back(Point { x: x as f32 + 0.5, y: y as f32 + 0.5 }))
+        let at = back(Point { x: x as f32 + 0.5, y: y as f32 + 0.5 });
+        let inside = (0.0..width).contains(&at.x) && (0.0..height).contains(&at.y);
+        if inside { Rgb(bilinear(picture, at).map(|v| v.round() as u8)) } else { Rgb([0; 3]) }
     });
     (turned, back)
 }
 
-/// The colour at a point, black outside.
-fn bilinear(picture: &RgbImage, at: Point) -> Rgb<u8> {
-    let (x, y) = (at.x - 0.5, at.y - 0.5);
-    let (left, top) = (x.floor(), y.floor());
-    let mut sum = [0.0; 3];
-    for (dx, dy) in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)] {
-        let weight = (1.0 - (x - left - dx).abs()) * (1.0 - (y - top - dy).abs());
-        let (column, row) = (left + dx, top + dy);
-        if column >= 0.0
-            && row >= 0.0
-            && let Some(pixel) = picture.get_pixel_checked(column as u32, row as u32)
-        {
-            sum.iter_mut().zip(pixel.0).for_each(|(sum, v)| *sum += weight * f32::from(v));
-        }
-    }
-    Rgb(sum.map(|v| v.round() as u8))
+/// The colour at a point; outside the picture, which has a pixel at least, that of its edge.
+pub(crate) fn bilinear(picture: &RgbImage, at: Point) -> [f32; 3] {
+    let (right, bottom) = ((picture.width() - 1) as f32, (picture.height() - 1) as f32);
+    let (x, y) = ((at.x - 0.5).clamp(0.0, right), (at.y - 0.5).clamp(0.0, bottom));
+    let (left, top) = (x as u32, y as u32);
+    let (next, below) = ((left + 1).min(picture.width() - 1), (top + 1).min(picture.height() - 1));
+    let (fx, fy) = (x - left as f32, y - top as f32);
+    let pixel = |x, y| picture.get_pixel(x, y).0.map(f32::from);
+    let (a, b, c, d) = (pixel(left, top), pixel(next, top), pixel(left, below), pixel(next, below));
+    std::array::from_fn(|k| {
+        let (upper, lower) = (a[k] + (b[k] - a[k]) * fx, c[k] + (d[k] - c[k]) * fx);
+        upper + (lower - upper) * fy
+    })
 }
 
 #[cfg(test)]
