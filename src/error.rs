@@ -12,9 +12,32 @@ pub enum Error {
     /// The model.
     #[error(transparent)]
     Model(#[from] fer_model::Error),
+    /// The augmentation.
+    #[error(transparent)]
+    Augment(#[from] fer_augment::Error),
+    /// The device, or how it is to compute.
+    #[error(transparent)]
+    Device(#[from] fer_nn::Error),
+    /// The training.
+    #[error(transparent)]
+    Train(#[from] fer_train::Error),
     /// The metrics.
     #[error(transparent)]
     Metrics(#[from] fer_metrics::Error),
+    /// A figure.
+    #[error(transparent)]
+    Plot(#[from] fer_plot::Error),
+    /// A setting is out of range, or settings do not go together.
+    #[error("{0}")]
+    Settings(String),
+    /// A folder holds the files of another run, or other results.
+    #[error("{path} already holds a run or results ({file})", path = path.display())]
+    Held {
+        /// The folder.
+        path: PathBuf,
+        /// The first of the files.
+        file: &'static str,
+    },
     /// The data holds a class that the model does not know.
     #[error("the data has images of '{class}', the model knows {known}; choose labels that it knows")]
     UnknownClass {
@@ -39,7 +62,7 @@ pub enum Error {
         /// Where the data came from.
         data: String,
     },
-    /// A file could not be written.
+    /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {
         /// The file.
@@ -47,4 +70,15 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A file is not what it should be.
+    #[error("{path}: {reason}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// What there is to say could not be written.
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] std::io::Error),
 }

@@ -1,14 +1,19 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "commands")]
+pub mod command;
 mod device_loader;
 mod error;
 mod evaluation;
 mod files;
+mod output;
+pub mod run;
 
 pub use device_loader::DeviceLoader;
 pub use error::Error;
 pub use evaluation::{Comparison, Evaluation};
 pub use files::write_file;
+pub use output::Output;
 
 pub use fer_augment as augment;
 pub use fer_data as data;

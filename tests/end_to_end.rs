@@ -1,5 +1,8 @@
 //! The examples as a user runs them, on drawn faces.
 
+#[path = "end_to_end/outputs.rs"]
+mod outputs;
+
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};

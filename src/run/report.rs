@@ -1,23 +1,24 @@
 //! What came of the training: predictions, report and figures, as the notebook gives them.
 
-use fer::data::Dataset;
-use fer::metrics::History;
-use fer::model::{Classifier, Views};
-use fer::plot::{self, Prediction};
-use fer::rand::RandomState;
-use fer::{Comparison, Evaluation, write_file};
+use fer_data::Dataset;
+use fer_metrics::History;
+use fer_model::{Classifier, Views};
+use fer_plot::Prediction;
+use fer_rand::RandomState;
 
-use crate::Failure;
-use crate::data::Faces;
-use crate::run_folder::{RunFolder, RunResult};
+use crate::run::data::Faces;
+use crate::run::folder::RunFolder;
+use crate::run::record::RunResult;
+use crate::{Comparison, Error, Evaluation, write_file};
 
-/// Asks the saved model about the validation images, and once about the test images where there are any.
-pub fn write(
+/// Asks the saved model about the validation images, and once about the test images where there are any. Writes what it
+/// answers, and gives it in numbers and in words.
+pub(super) fn write(
     folder: &RunFolder,
     faces: &Faces,
     history: &History,
     views: Views,
-) -> Result<RunResult, Failure> {
+) -> Result<(RunResult, String), Error> {
     let classifier = Classifier::open(folder.path())?;
     let (train, valid) = (&faces.subsets.train, &faces.subsets.valid);
     let comparison = Comparison::new(Evaluation::new(&classifier, valid)?, valid, train);
@@ -25,23 +26,23 @@ pub fn write(
     let matrix = evaluation.matrix()?;
 
     let report = matrix.report().to_string();
-    println!("\ntotal wrong validation predictions: {}\n\n\n{report}", matrix.wrong());
     let valid_by_views = by_views(&classifier, valid, views)?;
-    let mut text = comparison.to_string();
+    let mut scores = comparison.to_string();
     if let Some((_, line)) = &valid_by_views {
-        text += line;
+        scores += line;
     }
-    println!("{text}");
-    write_file(folder.join("classification_report.txt"), format!("{report}\n{text}"))?;
+    write_file(folder.join("classification_report.txt"), format!("{report}\n{scores}"))?;
     write_file(folder.join("predictions.csv"), evaluation.predictions_csv())?;
-    plot::epoch_history(history)?.save(folder.join("epoch_history_dcnn"))?;
-    plot::performance_dist(history)?.save(folder.join("performance_dist"))?;
-    plot::confusion_matrix(&matrix, &evaluation.names)?.save(folder.join("confusion_matrix_dcnn"))?;
+    fer_plot::epoch_history(history)?.save(folder.join("epoch_history_dcnn"))?;
+    fer_plot::performance_dist(history)?.save(folder.join("performance_dist"))?;
+    fer_plot::confusion_matrix(&matrix, &evaluation.names)?.save(folder.join("confusion_matrix_dcnn"))?;
     let samples = samples(evaluation, valid);
     if !samples.is_empty() {
-        plot::sample_predictions(&samples, 9)?.save(folder.join("sample_predictions"))?;
+        fer_plot::sample_predictions(&samples, 9)?.save(folder.join("sample_predictions"))?;
     }
 
+    let mut text =
+        format!("\ntotal wrong validation predictions: {}\n\n\n{report}\n{scores}\n", matrix.wrong());
     let mut result = RunResult {
         epochs: history.epochs.len(),
         seconds: history.values("seconds").iter().sum(),
@@ -56,22 +57,21 @@ pub fn write(
     if let Some(test) = &faces.subsets.test {
         let comparison = Comparison::new(Evaluation::new(&classifier, test)?, test, train);
         let matrix = comparison.all.matrix()?;
-        let mut text = format!("{}\n{comparison}", matrix.report());
+        let mut report = format!("{}\n{comparison}", matrix.report());
         if let Some((accuracy, line)) = by_views(&classifier, test, views)? {
-            text += &line;
+            report += &line;
             result.test_accuracy_by_views = Some(accuracy);
         }
-        println!("test\n\n{text}");
-        write_file(folder.join("test_report.txt"), text)?;
+        text += &format!("test\n\n{report}\n");
+        write_file(folder.join("test_report.txt"), report)?;
         result.test_accuracy = Some(matrix.accuracy());
         result.leak_free_test_accuracy = Some(comparison.leak_free.matrix()?.accuracy());
     }
-    println!("{}", folder.path().display());
-    Ok(result)
+    Ok((result, text))
 }
 
 /// The accuracy by several views of each image, and a line that says so; none for one view.
-fn by_views(classifier: &Classifier, data: &Dataset, views: Views) -> Result<Option<(f64, String)>, Failure> {
+fn by_views(classifier: &Classifier, data: &Dataset, views: Views) -> Result<Option<(f64, String)>, Error> {
     if views.count() == 1 {
         return Ok(None);
     }

@@ -1,0 +1,179 @@
+//! What a run is made from.
+
+use std::path::PathBuf;
+
+use fer_augment::{AugmentConfig, Mixup};
+use fer_data::{FerPlusTargets, Split};
+use fer_model::{Architecture, BlockConfig, DcnnConfig, Preprocessing, Views};
+use fer_nn::Compute;
+use fer_train::{EarlyStoppingConfig, ReduceLrOnPlateauConfig, TrainConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Everything that a run is made from, as `run.json` records it and a recipe may give it. The default is the notebook's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The data, any file or folder that [`Dataset::open`](fer_data::Dataset::open) reads; `None` for drawn faces.
+    pub data: Option<PathBuf>,
+    /// How many faces are drawn when there is no data; 0 with data.
+    pub drawn_faces: usize,
+    /// The votes of FER+.
+    pub ferplus: Option<PathBuf>,
+    /// What is made of the votes, in 8 classes; `None` relabels by their majority in 7.
+    #[serde(default)]
+    pub ferplus_targets: Option<FerPlusTargets>,
+    /// The labels to tell apart, in the numbering of the data.
+    pub labels: Vec<u8>,
+    /// Leaves out images of one grey value.
+    #[serde(default)]
+    pub drop_constant: bool,
+    /// Which rows are for training, validation and test.
+    pub split: Split,
+    /// Images in a step, at least 1.
+    pub batch_size: usize,
+    /// Leaves out the last batch of an epoch when it is not full.
+    #[serde(default)]
+    pub drop_last: bool,
+    /// What is done to each image of the training. Keras' rescaling and standardisation are not allowed here, for the saved
+    /// model would not repeat them: that is `preprocessing`.
+    pub augment: AugmentConfig,
+    /// Blends the images of a batch and their targets.
+    #[serde(default)]
+    pub mixup: Option<Mixup>,
+    /// What the saved model does to an image, and the training after augmentation; the scale must be 1/255.
+    #[serde(default)]
+    pub preprocessing: Preprocessing,
+    /// The architecture; classes and image size come from the data.
+    pub model: Architecture,
+    /// How the report looks at an image, beside the one view.
+    #[serde(default)]
+    pub views: Views,
+    /// How a CUDA device computes.
+    #[serde(default)]
+    pub compute: Compute,
+    /// Epochs, seed, optimiser and loss.
+    pub train: TrainConfig,
+    /// When training ends before its last epoch.
+    pub early_stopping: EarlyStoppingConfig,
+    /// When the learning rate is lowered.
+    pub reduce_lr: ReduceLrOnPlateauConfig,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data: None,
+            drawn_faces: 0,
+            ferplus: None,
+            ferplus_targets: None,
+            labels: vec![3, 4, 6],
+            drop_constant: false,
+            split: Split::default(),
+            batch_size: 32,
+            drop_last: false,
+            augment: AugmentConfig::default(),
+            mixup: None,
+            preprocessing: Preprocessing::default(),
+            model: DcnnConfig::default().into(),
+            views: Views::default(),
+            compute: Compute::default(),
+            train: TrainConfig::default(),
+            early_stopping: EarlyStoppingConfig::default(),
+            reduce_lr: ReduceLrOnPlateauConfig::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// A narrow network on 4000 drawn faces: small enough for a minute on two cores.
+    pub fn drawn() -> Self {
+        let block = |filters, kernel, dropout| BlockConfig { filters, kernel, dropout };
+        Self {
+            drawn_faces: 4000,
+            model: DcnnConfig {
+                blocks: vec![block(8, 5, 0.1), block(16, 3, 0.1), block(32, 3, 0.2)],
+                dense_units: 64,
+                dense_dropout: 0.3,
+                ..Default::default()
+            }
+            .into(),
+            augment: AugmentConfig {
+                rotation_range: 7.0,
+                width_shift_range: 0.06,
+                height_shift_range: 0.06,
+                zoom_range: (0.92, 1.08),
+                ..Default::default()
+            },
+            train: TrainConfig { epochs: 8, ..Default::default() },
+            ..Self::default()
+        }
+    }
+
+    /// Whether a run of these settings can be gone on with under `other` ones.
+    pub(super) fn check_resumed(&self, other: &Self) -> Result<(), Error> {
+        let unchanged = Self {
+            data: other.data.clone(),
+            ferplus: other.ferplus.clone(),
+            train: TrainConfig { epochs: other.train.epochs, ..self.train.clone() },
+            ..self.clone()
+        };
+        if *other == unchanged {
+            return Ok(());
+        }
+        Err(Error::Settings(
+            "a run is resumed with its own settings; only the number of epochs, threads, device and where the data \
+             lies may differ"
+                .into(),
+        ))
+    }
+
+    /// Sorts the labels and checks that the settings go together.
+    ///
+    /// # Errors
+    /// The first setting that is out of range or does not fit the others.
+    pub(super) fn check(&mut self) -> Result<(), Error> {
+        self.labels.sort_unstable();
+        self.labels.dedup();
+        self.train.validate()?;
+        self.augment.validate()?;
+        if let Some(mixup) = &self.mixup {
+            mixup.validate()?;
+        }
+        let require = |holds: bool, problem: &str| match holds {
+            true => Ok(()),
+            false => Err(Error::Settings(problem.to_owned())),
+        };
+        require(
+            self.data.is_none() || self.drawn_faces == 0,
+            "drawn_faces is for runs without data (--data)",
+        )?;
+        // Training sees pixels of 0 to 1.
+        require(
+            self.preprocessing.scale == Preprocessing::default().scale,
+            "preprocessing.scale must be 1/255: set mean and deviation instead",
+        )?;
+        require(
+            self.ferplus_targets.is_none() || self.ferplus.is_some(),
+            "ferplus_targets says what to make of FER+ votes: give them by --ferplus fer2013new.csv",
+        )?;
+        let classes = self.labels.len();
+        let weights = self.train.loss.class_weights.as_ref().map_or(classes, Vec::len);
+        require(
+            weights == classes,
+            &format!("train.loss.class_weights has {weights} values for {classes} classes"),
+        )?;
+        // The model that is saved must see images as it was trained on them.
+        let augment = &self.augment;
+        let standardises = augment.samplewise_center
+            || augment.samplewise_std_normalization
+            || augment.featurewise_center
+            || augment.featurewise_std_normalization;
+        require(
+            augment.rescale.is_none() && !standardises,
+            "augment: Keras' rescale and standardisation are not part of the saved model; set mean and deviation \
+             under [preprocessing] instead",
+        )
+    }
+}
