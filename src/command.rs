@@ -12,7 +12,8 @@
 //! }
 //! ```
 //!
-//! Commands write their files before they say what came of it, so that a closed or full output costs no result.
+//! Commands write their files before they say what came of it. With the [`Output`] that [`main`] gives them, a closed or full
+//! output costs no result; a program that calls `run` with another writer wraps it in one.
 
 pub mod evaluate;
 pub mod explore;
