@@ -12,6 +12,9 @@ pub enum Error {
     /// The model.
     #[error(transparent)]
     Model(#[from] fer_model::Error),
+    /// The face detector.
+    #[error(transparent)]
+    Detect(#[from] fer_detect::Error),
     /// The augmentation.
     #[error(transparent)]
     Augment(#[from] fer_augment::Error),
@@ -61,6 +64,14 @@ pub enum Error {
     NothingToEvaluate {
         /// Where the data came from.
         data: String,
+    },
+    /// A file is no picture, or damaged.
+    #[error("{path}: {source}", path = path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: image::ImageError,
     },
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]

@@ -7,16 +7,23 @@ mod error;
 mod evaluation;
 mod files;
 mod output;
+mod picture;
+mod recognizer;
 pub mod run;
+mod tracker;
 
 pub use device_loader::DeviceLoader;
 pub use error::Error;
 pub use evaluation::{Comparison, Evaluation};
 pub use files::write_file;
 pub use output::Output;
+pub use picture::read_picture;
+pub use recognizer::{FaceCrop, FaceExpression, Recognizer};
+pub use tracker::{TrackedFace, Tracker, TrackerConfig};
 
 pub use fer_augment as augment;
 pub use fer_data as data;
+pub use fer_detect as detect;
 pub use fer_metrics as metrics;
 pub use fer_model as model;
 pub use fer_nn as nn;

@@ -26,6 +26,11 @@ impl<'a> Output<'a> {
         Self { inner, failed: None }
     }
 
+    /// Whether somebody may still be reading: nothing has failed yet.
+    pub fn is_open(&self) -> bool {
+        self.failed.is_none()
+    }
+
     /// Writes what `inner` still holds back.
     ///
     /// # Errors

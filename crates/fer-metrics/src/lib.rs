@@ -10,6 +10,8 @@ mod soft;
 pub use confusion::{ConfusionMatrix, accuracy};
 pub use error::{Error, Result};
 pub use history::{EpochLog, History};
-pub use probabilities::{RocAuc, calibration_error, log_loss, predicted_labels, roc_auc, top_k_accuracy};
+pub use probabilities::{
+    RocAuc, calibration_error, log_loss, predicted_labels, roc_auc, temperature, top_k_accuracy,
+};
 pub use report::{ClassScores, Report, Scores};
 pub use soft::{balanced_accuracy, macro_f1};

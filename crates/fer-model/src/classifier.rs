@@ -73,6 +73,15 @@ impl Classifier {
         Self::new(config, tensors, &Device::Cpu)
     }
 
+    /// The classifier that comes with the project: eight expressions of a grey face, for the CPU. `fer-weights` has its card.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    #[cfg(feature = "pretrained")]
+    pub fn pretrained() -> Result<Self, Error> {
+        Self::from_bytes(fer_weights::TOML, fer_weights::SAFETENSORS)
+    }
+
     /// Makes a classifier of these tensors on `device`.
     ///
     /// # Errors

@@ -100,7 +100,8 @@ fn read(bytes: Vec<u8>, name: &str) -> Result<Imported, Error> {
         };
         let found = stored.remove(next);
         for ((tensor, shape), weight) in layer.tensors.iter().zip(&found.weights) {
-            check_shape(name, &weight.path, &order::keras_shape(shape), &weight.dtype, &weight.shape)?;
+            let expected = order::keras_shape(shape);
+            check_shape(name, &weight.path, &["F32"], &expected, &weight.dtype, &weight.shape)?;
             let value = order::from_keras(weight.read(name)?, &dcnn, &layer.name, shape)?;
             tensors.insert(format!("{}.{tensor}", layer.name), value);
         }

@@ -20,6 +20,9 @@ pub const FORMAT_VERSION: u32 = 1;
 const WEIGHTS: &str = "model.safetensors";
 const SETTINGS: &str = "model.toml";
 
+/// What a tensor may be stored as.
+const FLOATS: [&str; 2] = ["F32", "F16"];
+
 /// What `model.toml` holds: everything that is needed to use the weights.
 ///
 /// The file has one table with the architecture's name; for `dcnn` that table holds the images' size too, for the others
@@ -227,7 +230,7 @@ impl NamedTensors for BTreeMap<String, Tensor> {
 }
 
 /// Writes `model.safetensors` and `model.toml` into `dir`, which is made if needed. The tensors that `config`
-/// names are taken from `tensors`.
+/// names are taken from `tensors` and written as they are: in f32, or in f16, which is half as large.
 ///
 /// # Errors
 /// When a tensor is missing or has another shape, or a file cannot be written.
@@ -259,13 +262,13 @@ pub(crate) fn checked(
         let Some(value) = tensors.named(&tensor) else {
             return Err(Error::MissingTensor { name: name.to_owned(), tensor });
         };
-        check_shape(name, &tensor, &shape, &format!("{:?}", value.dtype()), value.dims())?;
+        check_shape(name, &tensor, &FLOATS, &shape, &format!("{:?}", value.dtype()), value.dims())?;
         Ok((tensor, value.to_device(&Device::Cpu)?))
     };
     wanted.into_iter().map(take).collect()
 }
 
-/// Reads what [`save`] wrote: the configuration and, on the CPU, the tensors that
+/// Reads what [`save`] wrote: the configuration and, on the CPU and in f32, the tensors that
 /// [`ModelConfig::tensors`] names.
 ///
 /// # Errors
@@ -292,8 +295,10 @@ pub(crate) fn read_tensors(
         let Ok(view) = file.tensor(&tensor) else {
             return Err(Error::MissingTensor { name: name.to_owned(), tensor });
         };
-        check_shape(name, &tensor, &shape, &format!("{:?}", view.dtype()), view.shape())?;
-        let value = Tensor::from_raw_buffer(view.data(), DType::F32, &shape, &Device::Cpu)?;
+        check_shape(name, &tensor, &FLOATS, &shape, &format!("{:?}", view.dtype()), view.shape())?;
+        let stored = if view.dtype() == safetensors::Dtype::F16 { DType::F16 } else { DType::F32 };
+        let value =
+            Tensor::from_raw_buffer(view.data(), stored, &shape, &Device::Cpu)?.to_dtype(DType::F32)?;
         tensors.insert(tensor, value);
     }
     for extra in file.names().into_iter().filter(|extra| !tensors.contains_key(*extra)) {
@@ -305,17 +310,18 @@ pub(crate) fn read_tensors(
 pub(crate) fn check_shape(
     name: &str,
     tensor: &str,
+    dtypes: &[&str],
     expected: &[usize],
     dtype: &str,
     found: &[usize],
 ) -> Result<(), Error> {
-    if dtype == "F32" && expected == found {
+    if dtypes.contains(&dtype) && expected == found {
         return Ok(());
     }
     Err(Error::TensorShape {
         name: name.to_owned(),
         tensor: tensor.to_owned(),
-        expected: format!("F32 {expected:?}"),
+        expected: format!("{} {expected:?}", dtypes.join(" or ")),
         found: format!("{dtype} {found:?}"),
     })
 }

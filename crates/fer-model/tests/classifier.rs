@@ -1,10 +1,11 @@
 //! Models on disk and in memory, whole and damaged.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarMap;
 use fer_model::{BlockConfig, Classifier, DcnnConfig, ModelConfig};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma};
@@ -83,6 +84,23 @@ fn threads_share_a_classifier() {
 }
 
 #[test]
+fn halves_are_read_as_what_they_stand_for() {
+    let (dir, half) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    save(dir.path());
+    let (config, tensors) = fer_model::load(dir.path()).unwrap();
+    let rounded = |t: &Tensor| t.to_dtype(DType::F16).unwrap();
+    let halves: HashMap<String, Tensor> = tensors.iter().map(|(k, t)| (k.clone(), rounded(t))).collect();
+    fer_model::save(half.path(), &config, &halves).unwrap();
+    let size = |dir: &Path| fs::metadata(dir.join("model.safetensors")).unwrap().len();
+    assert!(size(half.path()) < size(dir.path()) * 6 / 10);
+    let (_, read) = fer_model::load(half.path()).unwrap();
+    for (name, tensor) in &halves {
+        let expected = tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(read[name].flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected, "{name}");
+    }
+}
+
+#[test]
 fn a_damaged_model_is_refused_with_the_file_and_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     save(dir.path());
@@ -100,7 +118,10 @@ fn a_damaged_model_is_refused_with_the_file_and_what_is_wrong() {
     let newer = error(&text.replace("format_version = 1", "format_version = 2"), &bytes);
     assert!(newer.contains("model.toml: format version 2, this version reads 1"), "{newer}");
     let wider = error(&text.replace("dense_units = 8", "dense_units = 9"), &bytes);
-    assert!(wider.contains("tensor 'dense_1.weight' is F32 [8, 576], expected F32 [9, 576]"), "{wider}");
+    assert!(
+        wider.contains("tensor 'dense_1.weight' is F32 [8, 576], expected F32 or F16 [9, 576]"),
+        "{wider}"
+    );
     let unlabelled = error(&text.replace("\"happy\", ", ""), &bytes);
     assert!(unlabelled.contains("2 labels for 3 classes"), "{unlabelled}");
     let single = error(&text.replace("classes = 3", "classes = 1"), &bytes);

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod annotate;
 mod chart;
 mod class_counts;
 mod confusion_matrix;
@@ -8,17 +9,22 @@ mod error;
 mod faces;
 mod figure;
 mod font;
+mod lines;
 mod performance_dist;
 mod png;
 mod scale;
 mod shape;
 mod svg;
 mod theme;
+mod timeline;
 
+pub use annotate::{Annotation, annotated};
 pub use class_counts::class_counts;
 pub use confusion_matrix::confusion_matrix;
 pub use epoch_history::epoch_history;
 pub use error::{Error, Result};
 pub use faces::{Prediction, sample_grid, sample_predictions};
 pub use figure::Figure;
+pub use lines::lines;
 pub use performance_dist::performance_dist;
+pub use timeline::timeline;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use candle_core::DType;
 use hdf5_pure::{AttrValue, FileBuilder};
 use serde_json::{Value, json};
 
@@ -47,7 +48,8 @@ pub fn export(path: impl AsRef<Path>, dcnn: &DcnnConfig, tensors: &impl NamedTen
         group.set_attr("weight_names", AttrValue::VarLenAsciiStringArray(names));
         let mut inner = group.create_group(layer);
         for (weight, (tensor, shape)) in weights.iter().zip(list) {
-            let values = order::to_keras(&tensors[&format!("{layer}.{tensor}")], dcnn, layer)?;
+            let values =
+                order::to_keras(&tensors[&format!("{layer}.{tensor}")].to_dtype(DType::F32)?, dcnn, layer)?;
             let shape: Vec<u64> = order::keras_shape(shape).into_iter().map(|d| d as u64).collect();
             inner.create_dataset(weight).with_f32_data(&values).with_shape(&shape);
         }

@@ -1,0 +1,148 @@
+//! From a photo to the expressions in it.
+
+use fer_detect::{Detector, Face, Framing};
+use fer_model::{Classifier, Prediction};
+use image::{DynamicImage, RgbImage};
+use rayon::prelude::*;
+
+use crate::Error;
+
+/// A face in a picture and what it shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaceExpression {
+    /// Where it is.
+    pub face: Face,
+    /// What it shows.
+    pub prediction: Prediction,
+}
+
+/// A face and the part of its picture that the classifier sees.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaceCrop {
+    /// Where it is.
+    pub face: Face,
+    /// The face alone; the classifier makes it grey and of its size where it is not.
+    pub crop: DynamicImage,
+}
+
+/// Finds faces in pictures and says what each shows.
+///
+/// ```
+/// # #[cfg(feature = "pretrained")] {
+/// let recognizer = fer::Recognizer::pretrained()?;
+/// let photo = image::open("crates/fer-detect/tests/photos/astronaut.png").unwrap();
+/// for found in recognizer.recognize(&photo)? {
+///     println!("{:?} {} {:?}", found.face.bounds, found.prediction.label, found.prediction.probabilities);
+/// }
+/// # }
+/// # Ok::<(), fer::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Recognizer {
+    detector: Detector,
+    classifier: Classifier,
+}
+
+impl Recognizer {
+    /// The detector and the model that come with the project.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    #[cfg(feature = "pretrained")]
+    pub fn pretrained() -> Result<Self, Error> {
+        Ok(Self::new(Detector::new()?, Classifier::pretrained()?))
+    }
+
+    /// A recognizer of these parts. The classifier is shown each face upright, framed as FER2013's are.
+    pub fn new(detector: Detector, classifier: Classifier) -> Self {
+        Self { detector, classifier }
+    }
+
+    /// The names of the expressions, in the order of the probabilities.
+    pub fn labels(&self) -> &[String] {
+        self.classifier.labels()
+    }
+
+    /// The faces of a picture, the surest first, and what they show.
+    ///
+    /// # Errors
+    /// When there is no memory, or the model takes other than grey or RGB images.
+    pub fn recognize(&self, picture: &DynamicImage) -> Result<Vec<FaceExpression>, Error> {
+        match picture {
+            DynamicImage::ImageRgb8(picture) => self.recognize_rgb(picture),
+            other => self.recognize_rgb(&other.to_rgb8()),
+        }
+    }
+
+    /// The same, of a picture in red, green and blue.
+    ///
+    /// # Errors
+    /// As [`recognize`](Self::recognize).
+    pub fn recognize_rgb(&self, picture: &RgbImage) -> Result<Vec<FaceExpression>, Error> {
+        let mut answers = self.recognize_batch(std::slice::from_ref(picture))?;
+        // One picture gives one answer.
+        Ok(answers.swap_remove(0))
+    }
+
+    /// The same of many pictures, in their order: several at a time, and all faces in one pass of the classifier.
+    ///
+    /// # Errors
+    /// As [`recognize`](Self::recognize).
+    pub fn recognize_batch(&self, pictures: &[RgbImage]) -> Result<Vec<Vec<FaceExpression>>, Error> {
+        self.classify(pictures.par_iter().map(|picture| self.find(picture)).collect::<Result<_, _>>()?)
+    }
+
+    /// The first half of the work: the faces of a picture and what the classifier is to see of each.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn find(&self, picture: &RgbImage) -> Result<Vec<FaceCrop>, Error> {
+        let input = self.classifier.config().input;
+        let side = input.height.max(input.width) as u32;
+        let crop = |face: &Face| match input.channels {
+            1 => face.crop(picture, side).into(),
+            _ => face.square(Framing::FER2013).cut(picture, side).into(),
+        };
+        let faces = self.detector.detect_rgb(picture)?;
+        Ok(faces.into_iter().map(|face| FaceCrop { crop: crop(&face), face }).collect())
+    }
+
+    /// The second half: what the faces of each picture show, all in one pass of the classifier.
+    ///
+    /// # Errors
+    /// As [`recognize`](Self::recognize).
+    pub fn classify(&self, found: Vec<Vec<FaceCrop>>) -> Result<Vec<Vec<FaceExpression>>, Error> {
+        let (counts, faces): (Vec<usize>, Vec<Vec<FaceCrop>>) =
+            found.into_iter().map(|faces| (faces.len(), faces)).unzip();
+        let (faces, crops): (Vec<Face>, Vec<DynamicImage>) =
+            faces.into_iter().flatten().map(|FaceCrop { face, crop }| (face, crop)).unzip();
+        let predictions = self.classifier.predict_batch(&crops)?;
+        let mut all =
+            faces.into_iter().zip(predictions).map(|(face, prediction)| FaceExpression { face, prediction });
+        Ok(counts.into_iter().map(|count| all.by_ref().take(count).collect()).collect())
+    }
+}
+
+#[cfg(all(test, feature = "pretrained"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_says_what_each_picture_alone_says() {
+        let recognizer = Recognizer::pretrained().unwrap();
+        let photo = |name| image::open(format!("crates/fer-detect/tests/photos/{name}")).unwrap().to_rgb8();
+        let photos = [photo("coffee.png"), photo("astronaut.png"), RgbImage::new(0, 0), photo("camera.png")];
+        let together = recognizer.recognize_batch(&photos).unwrap();
+        assert_eq!(together.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1, 0, 1]);
+        for (photo, answer) in photos.iter().zip(&together) {
+            let alone = recognizer.recognize_rgb(photo).unwrap();
+            for (alone, together) in alone.iter().zip(answer) {
+                assert_eq!(
+                    (alone.face, &alone.prediction.label),
+                    (together.face, &together.prediction.label)
+                );
+            }
+        }
+        assert_eq!(together[1][0].prediction.label, "happy");
+    }
+}
