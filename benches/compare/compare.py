@@ -23,7 +23,7 @@ from pathlib import Path
 
 import ours
 from measurement import CORES, check_same_work, median
-from rows import data_rows, native_rows, network_rows, own_rows, vgg_rows
+from rows import data_rows, face_rows, native_rows, network_rows, own_rows, vgg_rows
 
 HEAD = ["work", "beside", "its median", "ours", "ratio", "ratios of the rounds", "at most", "aim for"]
 
@@ -89,7 +89,7 @@ def main():
     options = arguments()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        rows = network_rows(options.torch, options.before) + vgg_rows(options.torch)
+        rows = network_rows(options.torch, options.before) + vgg_rows(options.torch) + face_rows()
         if options.data:
             rows += data_rows(plain(options.data, folder), folder)
         rows += own_rows(folder)

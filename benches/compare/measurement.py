@@ -13,6 +13,8 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 # Of the notebook's network and of the `vgg` chain with 8 classes, moving statistics included.
 PARAMETERS = 2_395_075
 VGG_PARAMETERS = 4_696_008
+# Of the network that finds faces.
+YUNET_PARAMETERS = 53_104
 
 # The unit of ru_maxrss in bytes: KiB, on macOS bytes.
 MAXRSS = 1 if sys.platform == "darwin" else 1024

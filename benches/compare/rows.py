@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import ours
-from measurement import PARAMETERS, VGG_PARAMETERS, Measurement, run
+from measurement import PARAMETERS, VGG_PARAMETERS, YUNET_PARAMETERS, Measurement, run
 
 # Training steps of the processes whose memory is measured.
 STEPS = 20
@@ -63,6 +63,13 @@ def vgg_rows(torch):
         beside = [Beside(partial(peer, module, work, batch), at_most) for module in modules]
         rows.append(Row(f"{name}, vgg, batch {batch}", partial(ours.vgg, work, batch), beside, VGG_PARAMETERS))
     return rows
+
+
+def face_rows():
+    """Faces in a picture, in memory."""
+    faces = partial(ours.criterion, "detect", "detect/faces")
+    beside = [Beside(partial(peer, "onnx_yunet"), 0.95, 0.60)]
+    return [Row("faces in 640×480, one thread", faces, beside, YUNET_PARAMETERS)]
 
 
 def data_rows(data, folder):

@@ -19,6 +19,7 @@ pub(crate) mod normalize;
 #[cfg(test)]
 pub(crate) mod plain;
 pub(crate) mod pool;
+pub(crate) mod rows;
 #[cfg(test)]
 mod roofline;
 mod scratch;
