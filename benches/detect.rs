@@ -12,8 +12,7 @@ use image::RgbImage;
 
 fn detect(c: &mut Criterion) {
     let picture = three_faces();
-    let without_eyes =
-        Detector::with(DetectorConfig { eyes: false, ..DetectorConfig::default() }).unwrap();
+    let without_eyes = Detector::with(DetectorConfig { eyes: false, ..DetectorConfig::default() }).unwrap();
     let detector = Detector::new().unwrap();
     let classifier = untrained();
     let emotions = || {

@@ -90,9 +90,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         for (path, kept) in part.iter().zip(kept) {
             let answer: Answer = kept.and_then(|picture| {
                 let faces = judged.next().unwrap_or_default();
-                match (picture, &args.draw) {
-                    (Some(picture), Some(folder)) => draw(&picture, &faces, &folder.join(names.of(path)))?,
-                    _ => {}
+                if let (Some(picture), Some(folder)) = (picture, &args.draw) {
+                    draw(&picture, &faces, &folder.join(names.of(path)))?;
                 }
                 Ok(faces)
             });

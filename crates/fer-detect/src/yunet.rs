@@ -36,7 +36,10 @@ impl YuNet {
         for level in 0..STRIDES.len() {
             for part in ["pointwise", "depthwise"] {
                 let heads = ["class", "box", "object", "points"];
-                weights.join(&heads.map(|head| format!("head.{level}.{head}.{part}")), &format!("head.{level}.{part}"))?;
+                weights.join(
+                    &heads.map(|head| format!("head.{level}.{head}.{part}")),
+                    &format!("head.{level}.{part}"),
+                )?;
             }
         }
         let mut graph = Graph::new();
@@ -127,8 +130,10 @@ fn decode(heads: &Tensor, stride: f32, threshold: f32, found: &mut Vec<Found>) -
             continue;
         }
         let (column, row) = ((place % columns) as f32, (place / columns) as f32);
-        let point =
-            |channel: usize| Point { x: (column + at(channel)) * stride, y: (row + at(channel + 1)) * stride };
+        let point = |channel: usize| Point {
+            x: (column + at(channel)) * stride,
+            y: (row + at(channel + 1)) * stride,
+        };
         let bounds = Rect::around(point(1), at(3).exp() * stride, at(4).exp() * stride);
         let landmarks = std::array::from_fn(|i| point(6 + 2 * i));
         found.push(Found { bounds, score, landmarks });

@@ -20,11 +20,15 @@ const PART: u64 = 300;
 /// Faces that have a timeline.
 const TIMELINES: usize = 4;
 
+/// A face's probabilities over time: seconds, and one a label.
+type Points = Vec<(f64, Vec<f32>)>;
+
 /// What a run writes.
 pub struct Outputs {
     table: Option<Table>,
     video: Option<Parts>,
-    timelines: Option<(PathBuf, BTreeMap<u64, Vec<(f64, Vec<f32>)>>)>,
+    /// Their folder, and the points of each face.
+    timelines: Option<(PathBuf, BTreeMap<u64, Points>)>,
     labels: Vec<String>,
     start: u64,
 }

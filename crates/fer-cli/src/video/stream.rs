@@ -59,8 +59,11 @@ fn read_ahead(mut frames: Frames, pace: Pace, ahead: usize) -> Receiver<Frame> {
     from
 }
 
+/// How a stream ended: none while it goes on.
+type End = Option<Result<(), Failure>>;
+
 /// At most `count` frames; and how the stream ended, once it has.
-fn take(from: &Receiver<Frame>, count: usize) -> (Vec<(u64, RgbImage)>, Option<Result<(), Failure>>) {
+fn take(from: &Receiver<Frame>, count: usize) -> (Vec<(u64, RgbImage)>, End) {
     let mut part = Vec::with_capacity(count);
     while part.len() < count {
         match from.recv() {

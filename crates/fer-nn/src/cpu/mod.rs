@@ -19,9 +19,9 @@ pub(crate) mod normalize;
 #[cfg(test)]
 pub(crate) mod plain;
 pub(crate) mod pool;
-pub(crate) mod rows;
 #[cfg(test)]
 mod roofline;
+pub(crate) mod rows;
 mod scratch;
 mod tail;
 mod winograd;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor, Var, bail};
 
+use super::inference;
 use crate::cpu::fused::{Fused, Pass};
 use crate::cpu::rows::Rows;
-use super::inference;
 use crate::layer::Layer;
 use crate::plan::{Op, Plan, Source, Stage};
 use crate::{Mode, Step};
@@ -111,7 +111,13 @@ impl Pieces {
     }
 
     /// Calls the layers of stages.
-    pub(super) fn call(&self, layers: &Layers, stages: &[usize], values: &mut Values, mode: Mode) -> Result<()> {
+    pub(super) fn call(
+        &self,
+        layers: &Layers,
+        stages: &[usize],
+        values: &mut Values,
+        mode: Mode,
+    ) -> Result<()> {
         for &i in stages {
             let stage = &self.plan.stages[i];
             let mut xs = value(values, stage.input)?;

@@ -125,8 +125,7 @@ impl Chain {
 
     /// Convolutions that read more than a row.
     pub fn tall(&self) -> usize {
-        let is_tall =
-            |layer: &&Layer| matches!(layer, Layer::Convolution(of) if of.kernel() != [1, 1]);
+        let is_tall = |layer: &&Layer| matches!(layer, Layer::Convolution(of) if of.kernel() != [1, 1]);
         self.layers.iter().filter(is_tall).count()
     }
 

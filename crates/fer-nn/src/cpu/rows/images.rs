@@ -46,7 +46,14 @@ impl<'a> Images<'a> {
         }
     }
 
-    fn load_from<T: Copy + Into<f32>>(&self, values: &[T], image: usize, y: usize, row: Row, out: &mut [f32]) {
+    fn load_from<T: Copy + Into<f32>>(
+        &self,
+        values: &[T],
+        image: usize,
+        y: usize,
+        row: Row,
+        out: &mut [f32],
+    ) {
         let [of_image, of_channel, of_row, of_column] = self.strides;
         let values = &values[image * of_image + y * of_row..];
         if (of_channel, of_column, row.pitch) == (1, self.channels, self.channels) {

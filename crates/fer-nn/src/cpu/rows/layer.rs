@@ -120,9 +120,7 @@ impl Step<'_> {
             Work::Load(images) => images.load(image, y, output, out),
             Work::Copy => {
                 for group in 0..under.row.groups.min(output.groups) {
-                    output
-                        .columns_mut(out, group)
-                        .copy_from_slice(under.row.columns(under.rows()[0], group));
+                    output.columns_mut(out, group).copy_from_slice(under.row.columns(under.rows()[0], group));
                 }
             }
             Work::Product(s, filters) => Product {
@@ -163,7 +161,10 @@ impl Step<'_> {
                             });
                         }
                         None => {
-                            for_function!(*after, |f| out.iter_mut().zip(x).for_each(|(out, &x)| *out = f(x)));
+                            for_function!(*after, |f| out
+                                .iter_mut()
+                                .zip(x)
+                                .for_each(|(out, &x)| *out = f(x)));
                         }
                     }
                 }

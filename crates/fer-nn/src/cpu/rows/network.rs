@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{Device, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
+use super::band;
 use super::chain::{self, Chain, From};
 use super::images::{Images, to_planes};
 use super::layer::Size;
 use super::row::Kept;
-use super::band;
 use crate::plan::{Op, Source, Stage};
 
 /// Convolutions larger than 1×1 in a chain at most: each makes the bands of those before it overlap by a row or more.
@@ -121,13 +121,7 @@ impl Rows {
         Ok(sizes)
     }
 
-    fn run(
-        &self,
-        images: &[Images],
-        batch: usize,
-        sizes: &[Vec<Size>],
-        maps: &mut [Vec<f32>],
-    ) -> Result<()> {
+    fn run(&self, images: &[Images], batch: usize, sizes: &[Vec<Size>], maps: &mut [Vec<f32>]) -> Result<()> {
         for (i, (chain, of_chain)) in self.chains.iter().zip(sizes).enumerate() {
             let (before, rest) = maps.split_at_mut(i);
             let map = |from: From| &before[self.chain_of(from)][..];
