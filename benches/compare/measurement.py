@@ -66,6 +66,8 @@ class Finished:
     seconds: float
     # The most memory it held at a time (resident set), in bytes.
     peak: int
+    # Seconds of all its threads on a processor.
+    processor: float
     output: str
     errors: str
 
@@ -83,7 +85,8 @@ def run(command, *, ends_with=0, while_running=None, cwd=None, env=None):
         child.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         errors.seek(0)
-        finished = Finished(seconds, usage.ru_maxrss * MAXRSS, output.read(), errors.read())
+        processor = usage.ru_utime + usage.ru_stime
+        finished = Finished(seconds, usage.ru_maxrss * MAXRSS, processor, output.read(), errors.read())
     if child.returncode != ends_with:
         raise SystemExit(f"error: {' '.join(command)} ended with {child.returncode}\n{finished.errors[-4000:]}")
     return finished
