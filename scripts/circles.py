@@ -117,7 +117,8 @@ class Crate:
                     self.load(child, folder / name)
                     at += 3
                 continue
-            if token == "use" and word(at - 1) != ".":
+            # `use<'a>` in a type is not an import.
+            if token == "use" and word(at - 1) != "." and word(at + 1) != "<":
                 end = next(end for end in range(at, len(text)) if text[end][0] == ";")
                 for path, name in use_tree(text[at + 1 : end]):
                     if name == "*":

@@ -10,11 +10,12 @@ use fer::plot::annotated;
 use fer::{Output, Tracker, TrackerConfig};
 use image::{RgbImage, imageops};
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::interrupt::interrupt;
 use crate::model::{ModelArgs, seconds};
 use crate::predict::annotations;
-use crate::video::{Changes, Frames, Pace, Seen, analyse, ffmpeg, untracked};
+use crate::video::ffmpeg::{self, Frames};
+use crate::video::{Changes, Pace, Seen, analyse, untracked};
 
 /// Frames a second that a camera is asked for.
 const RATE: f64 = 30.0;

@@ -5,7 +5,7 @@ use std::process::exit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Set by Ctrl-C, so that what is under way can be saved; a second Ctrl-C ends the program at once. Called once.
 pub fn interrupt() -> Result<Arc<AtomicBool>, Failure> {

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr, reason = "a program talks to a person")]
 
 mod camera;
+mod failure;
 mod format;
 mod interrupt;
 mod model;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use failure::Failure;
 use fer::command::{self, evaluate, explore, import, split, train};
 
 /// Finds faces in photos and says which expression each shows: anger, disgust, fear, happy, sad, surprise, neutral or contempt.
@@ -54,9 +56,6 @@ enum Command {
     /// Print the manual pages.
     Man,
 }
-
-/// Whatever ends the program, to be shown to a person.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     command::main(run)

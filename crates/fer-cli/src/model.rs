@@ -7,7 +7,7 @@ use fer::Recognizer;
 use fer::detect::{Detector, DetectorConfig};
 use fer::model::{Classifier, Views};
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// How faces are found and judged.
 #[derive(Args, Debug)]
@@ -18,9 +18,9 @@ pub struct ModelArgs {
     /// Look at each face also mirrored: slower, a little better.
     #[arg(long)]
     pub mirror: bool,
-    /// The least score of a face, 0 to 1.
-    #[arg(long, default_value_t = 0.7)]
-    pub threshold: f32,
+    /// The least score of a face, 0 to 1 [default: 0.7].
+    #[arg(long, value_name = "SCORE")]
+    pub threshold: Option<f32>,
     /// Leave out faces of fewer pixels across or down.
     #[arg(long, value_name = "PIXELS", default_value_t = 0.0)]
     pub least_face: f32,

@@ -11,7 +11,7 @@ use image::{ImageFormat, RgbImage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::format::{Answer, Format};
 use crate::model::ModelArgs;
 use crate::pictures::{DrawnNames, Sources, sources};

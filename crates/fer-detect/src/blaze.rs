@@ -10,6 +10,9 @@ use crate::picture::square;
 use crate::suppress::groups;
 use crate::weights::{Conv, Weights, sigmoid};
 
+#[cfg(test)]
+mod golden;
+
 /// Rows and columns of the network's input.
 const SIDE: u32 = 128;
 

@@ -5,8 +5,9 @@ use image::{DynamicImage, RgbImage};
 use crate::Error;
 use crate::blaze::BlazeFace;
 use crate::geometry::{Point, Rect};
+use crate::network::{Finder, Network};
 use crate::picture::{limited, turned};
-use crate::yunet::{Found, YuNet, once};
+use crate::yunet::{Found, once};
 
 /// How far a picture is turned to find tilted faces, degrees to either side.
 const TILT: f32 = 35.0;
@@ -14,11 +15,13 @@ const TILT: f32 = 35.0;
 /// How faces are looked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DetectorConfig {
+    /// The network that finds the faces.
+    pub network: Network,
     /// The longer side of a picture is brought down to at most so many pixels, at least 32. 640 is usual,
     /// 1280 for crowds.
     pub size_limit: u32,
-    /// The least score of a face, 0 to 1.
-    pub threshold: f32,
+    /// The least score of a face, 0 to 1; none for [`Network::threshold`].
+    pub threshold: Option<f32>,
     /// The least width and height of a face, in the picture's pixels.
     pub least_face: f32,
     /// Whether the picture is also looked at turned to either side: three times the work, for faces tilted by 30° and more.
@@ -29,7 +32,14 @@ pub struct DetectorConfig {
 
 impl Default for DetectorConfig {
     fn default() -> Self {
-        Self { size_limit: 640, threshold: 0.7, least_face: 0.0, tilted: false, eyes: true }
+        Self {
+            network: Network::default(),
+            size_limit: 640,
+            threshold: None,
+            least_face: 0.0,
+            tilted: false,
+            eyes: true,
+        }
     }
 }
 
@@ -40,8 +50,8 @@ pub struct Face {
     pub bounds: Rect,
     /// How sure the detector is, 0 to 1.
     pub score: f32,
-    /// Eye, eye, nose, corner and corner of the mouth; of two, first the one to the left in an upright face. They are rough
-    /// and do not turn with the face: [`eyes`](Self::eyes) are exact.
+    /// Eye, eye, nose, corner and corner of the mouth; of two, first the one to the left in an upright face. They are rough,
+    /// and YuNet's do not turn with the face: [`eyes`](Self::eyes) are exact.
     pub landmarks: [Point; 5],
     /// The eyes, first the one to the left in an upright face; none where they were not seen or not looked for.
     pub eyes: Option<[Point; 2]>,
@@ -67,7 +77,8 @@ impl Face {
 #[derive(Clone, Debug)]
 pub struct Detector {
     config: DetectorConfig,
-    faces: YuNet,
+    threshold: f32,
+    faces: Finder,
     eyes: BlazeFace,
 }
 
@@ -85,7 +96,8 @@ impl Detector {
     /// # Errors
     /// When a setting is out of range, or there is no memory for the weights.
     pub fn with(config: DetectorConfig) -> Result<Self, Error> {
-        let DetectorConfig { size_limit, threshold, least_face, .. } = config;
+        let DetectorConfig { network, size_limit, threshold, least_face, .. } = config;
+        let threshold = threshold.unwrap_or(network.threshold());
         let wrong = |field, value: &dyn ToString, allowed| {
             Err(Error::Config { field, value: value.to_string(), allowed })
         };
@@ -98,7 +110,7 @@ impl Detector {
         if !(least_face >= 0.0 && least_face.is_finite()) {
             return wrong("least_face", &least_face, "at least 0");
         }
-        Ok(Self { config, faces: YuNet::new()?, eyes: BlazeFace::new()? })
+        Ok(Self { config, threshold, faces: Finder::new(network)?, eyes: BlazeFace::new()? })
     }
 
     /// The faces of a picture, the surest first. Transparency is not looked at.
@@ -120,13 +132,13 @@ impl Detector {
         if picture.is_empty() {
             return Ok(Vec::new());
         }
-        let DetectorConfig { size_limit, threshold, least_face, tilted, eyes } = self.config;
+        let DetectorConfig { size_limit, least_face, tilted, eyes, .. } = self.config;
         let (small, scale) = limited(picture, size_limit);
         let small = small.as_ref().unwrap_or(picture);
-        let mut found = self.faces.find(small, threshold)?;
+        let mut found = self.faces.find(small, self.threshold)?;
         if tilted {
             found.extend(self.find_tilted(small)?);
-            found = once(&found);
+            found = once(&found, self.faces.overlap());
         }
         let mut faces = Vec::new();
         for Found { bounds, score, landmarks } in found {
@@ -145,7 +157,7 @@ impl Detector {
         let mut all = Vec::new();
         for degrees in [-TILT, TILT] {
             let (turned, back) = turned(picture, degrees);
-            let found = self.faces.find(&turned, self.config.threshold)?;
+            let found = self.faces.find(&turned, self.threshold)?;
             all.extend(found.into_iter().map(|face| Found {
                 bounds: Rect::around(back(face.bounds.center()), face.bounds.width, face.bounds.height),
                 landmarks: face.landmarks.map(&back),
@@ -182,7 +194,7 @@ mod tests {
     fn settings_out_of_range_are_named() {
         for (config, field) in [
             (DetectorConfig { size_limit: 31, ..Default::default() }, "size_limit"),
-            (DetectorConfig { threshold: f32::NAN, ..Default::default() }, "threshold"),
+            (DetectorConfig { threshold: Some(f32::NAN), ..Default::default() }, "threshold"),
             (DetectorConfig { least_face: -1.0, ..Default::default() }, "least_face"),
         ] {
             assert!(Detector::with(config).unwrap_err().to_string().starts_with(field));

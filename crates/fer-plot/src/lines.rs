@@ -3,12 +3,14 @@
 use crate::{
     Error, Figure, Result,
     chart::{Along, Chart},
+    font,
     scale::{Scale, range_of, ticks},
     shape::Color,
-    theme::{BLUE, ORANGE, VERMILION},
+    theme::{BLUE, ORANGE, TICK_SIZE, TITLE_SIZE, VERMILION},
 };
 
-const COLORS: [Color; 5] = [BLUE, ORANGE, VERMILION, Color(2, 158, 115), Color(204, 120, 188)];
+const COLORS: [Color; 6] =
+    [BLUE, ORANGE, VERMILION, Color(2, 158, 115), Color(204, 120, 188), Color(148, 148, 148)];
 
 /// Some lines in one chart, each with its name and its points `(x, y)`, from left to right. Each point has a dot.
 ///
@@ -23,14 +25,17 @@ pub fn lines(
     if points().next().is_none() {
         return Err(Error::Empty { figure: "lines", missing: "points" });
     }
-    let mut figure = Figure::new(720.0, 420.0);
+    // Title and legend stand side by side.
+    let names = lines.iter().map(|(name, _)| font::width(name, TICK_SIZE) + 68.0).sum::<f32>();
+    let width = (names + font::width(title, TITLE_SIZE) + 100.0).max(720.0);
+    let mut figure = Figure::new(width, 420.0);
     let legend: Vec<(&str, Color)> =
         lines.iter().map(|(name, _)| *name).zip(COLORS.into_iter().cycle()).collect();
     let scale = |range: std::ops::Range<f64>, count| Scale { ticks: ticks(&range, count, false), range };
     let x = scale(range_of(points().map(|point| point.0)), 10);
     let y = scale(range_of(points().map(|point| point.1)), 8);
     let mut chart =
-        Chart::new(&mut figure, (8.0, 688.0), title, &legend, (x_name, Along::Scale(x)), (y_name, y));
+        Chart::new(&mut figure, (8.0, width - 32.0), title, &legend, (x_name, Along::Scale(x)), (y_name, y));
     for ((_, points), (_, color)) in lines.iter().zip(&legend) {
         chart.line(points.iter().copied(), *color, 2.0);
         points.iter().for_each(|&point| chart.dot(point, *color, 3.5));

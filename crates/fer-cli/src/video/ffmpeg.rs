@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use image::RgbImage;
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// What stands before the file in `ffmpeg`'s arguments: nothing, `-re` for its own speed, `-f v4l2` for a camera.
 pub type InputOptions<'a> = &'a [&'a str];

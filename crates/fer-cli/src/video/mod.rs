@@ -1,56 +1,26 @@
 //! `fer video`: what faces in a video show, frame by frame.
 
+mod args;
 pub mod ffmpeg;
 mod output;
 mod stream;
 mod table;
 
 use std::io::stdout;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use fer::{FaceExpression, Output, TrackedFace, Tracker, TrackerConfig};
+use fer::{Output, Tracker, TrackerConfig};
+use ffmpeg::Frames;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::interrupt::interrupt;
-use crate::model::{ModelArgs, seconds};
-pub use ffmpeg::Frames;
-pub use output::Changes;
+pub use args::Args;
 use output::Outputs;
+pub use output::{Changes, untracked};
 pub use stream::{Pace, Seen, analyse};
-
-/// Say what the faces in a video show, frame by frame.
-#[derive(clap::Args, Debug)]
-pub struct Args {
-    /// The video, of any kind that FFmpeg reads.
-    video: PathBuf,
-    /// Write the video with boxes and bars here, in H.264, with its sound.
-    #[arg(long, value_name = "FILE.mp4")]
-    out: Option<PathBuf>,
-    /// Write a table here: a row a face and frame.
-    #[arg(long, value_name = "FILE.csv")]
-    csv: Option<PathBuf>,
-    /// Draw what each of the four longest seen faces shows over time, into this folder.
-    #[arg(long, value_name = "DIR")]
-    timeline: Option<PathBuf>,
-    /// Look at every n-th frame only.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    every: u64,
-    /// Smooth probabilities over so many seconds; 0 leaves them as they are.
-    #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds)]
-    smooth: f64,
-    /// Go on with what an interrupted run wrote to --out and --csv.
-    #[arg(long, conflicts_with = "overwrite")]
-    resume: bool,
-    /// Replace files that are there already.
-    #[arg(long)]
-    overwrite: bool,
-    #[command(flatten)]
-    model: ModelArgs,
-}
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     args.model.start_threads()?;
@@ -101,18 +71,4 @@ fn progress(frames: Option<u64>) -> ProgressBar {
     };
     let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(frames, ProgressDrawTarget::stderr()).with_style(style)
-}
-
-/// The faces of a frame as the drawing of pictures takes them.
-pub fn untracked(faces: &[TrackedFace]) -> Vec<FaceExpression> {
-    let face =
-        |tracked: &TrackedFace| FaceExpression { face: tracked.face, prediction: tracked.prediction.clone() };
-    faces.iter().map(face).collect()
-}
-
-/// The folder beside a video in which its parts are gathered.
-fn parts_folder(out: &Path) -> PathBuf {
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".parts");
-    out.with_file_name(name)
 }

@@ -6,12 +6,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use fer::plot::{annotated, timeline};
-use fer::{Output, TrackedFace, Tracker};
+use fer::{FaceExpression, Output, TrackedFace, Tracker};
 
+use super::args::Args;
 use super::ffmpeg::{self, Encoder};
+use super::stream::Seen;
 use super::table::{self, Row, Table};
-use super::{Args, Seen, parts_folder, untracked};
-use crate::Failure;
+use crate::failure::Failure;
 use crate::predict::annotations;
 
 /// Frames in a part of the annotated video: what an interruption costs at most.
@@ -126,6 +127,20 @@ impl Outputs {
         }
         Ok(())
     }
+}
+
+/// The faces of a frame as the drawing of pictures takes them.
+pub fn untracked(faces: &[TrackedFace]) -> Vec<FaceExpression> {
+    let face =
+        |tracked: &TrackedFace| FaceExpression { face: tracked.face, prediction: tracked.prediction.clone() };
+    faces.iter().map(face).collect()
+}
+
+/// The folder beside a video in which its parts are gathered.
+fn parts_folder(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".parts");
+    out.with_file_name(name)
 }
 
 /// The annotated video in parts, which are whole or not there.

@@ -6,8 +6,8 @@ use fer::{FaceCrop, Recognizer, TrackedFace, Tracker};
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::Frames;
-use crate::Failure;
+use super::ffmpeg::Frames;
+use crate::failure::Failure;
 
 /// A frame with its faces.
 pub struct Seen {

@@ -8,7 +8,7 @@ use fer::TrackedFace;
 use fer::detect::{Face, Point, Rect};
 use fer::model::Prediction;
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::format::row;
 
 /// The columns before one a label.

@@ -2,23 +2,9 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::pieces::{Kind, Layers, Piece, Pieces, Values, value};
+use super::pieces::{Layers, Piece, Pieces, Values, value};
 use crate::Mode;
-use crate::cpu::rows::Rows;
-use crate::plan::{Plan, Source};
-
-/// How stages are computed in inference, where that is otherwise than in training.
-pub(super) fn kinds(plan: &Plan, in_training: &[Kind]) -> Option<Vec<Kind>> {
-    let mut kinds = in_training.to_vec();
-    let mut first = 0;
-    for run in plan.stages.chunk_by(|a, b| Rows::takes(a) == Rows::takes(b)) {
-        if Rows::takes(&run[0]) && Rows::suits(run) {
-            kinds[first..first + run.len()].fill(Kind::Rows);
-        }
-        first += run.len();
-    }
-    (kinds != in_training).then_some(kinds)
-}
+use crate::plan::Source;
 
 impl Pieces {
     fn of_inference(&self) -> &[Piece] {

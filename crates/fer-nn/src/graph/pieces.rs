@@ -6,7 +6,6 @@ use std::sync::Arc;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor, Var, bail};
 
-use super::inference;
 use crate::cpu::fused::{Fused, Pass};
 use crate::cpu::rows::Rows;
 use crate::layer::Layer;
@@ -36,7 +35,7 @@ pub(super) enum Piece {
 
 /// How a stage is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     Fused,
     Rows,
     Called,
@@ -45,6 +44,19 @@ pub(super) enum Kind {
 impl Kind {
     fn of(stage: &Stage) -> Self {
         if Fused::takes(stage) { Self::Fused } else { Self::Called }
+    }
+
+    /// How stages are computed in inference, where that is otherwise than in training.
+    fn of_inference(plan: &Plan, in_training: &[Self]) -> Option<Vec<Self>> {
+        let mut kinds = in_training.to_vec();
+        let mut first = 0;
+        for run in plan.stages.chunk_by(|a, b| Rows::takes(a) == Rows::takes(b)) {
+            if Rows::takes(&run[0]) && Rows::suits(run) {
+                kinds[first..first + run.len()].fill(Self::Rows);
+            }
+            first += run.len();
+        }
+        (kinds != in_training).then_some(kinds)
     }
 }
 
@@ -89,7 +101,7 @@ impl Pieces {
     pub fn of(plan: Plan) -> Self {
         let kinds: Vec<Kind> = plan.stages.iter().map(Kind::of).collect();
         let pieces = split(&plan, &kinds);
-        let of_inference = inference::kinds(&plan, &kinds).map(|kinds| split(&plan, &kinds));
+        let of_inference = Kind::of_inference(&plan, &kinds).map(|kinds| split(&plan, &kinds));
         Self { plan, pieces, of_inference }
     }
 

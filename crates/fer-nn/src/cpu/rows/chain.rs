@@ -4,7 +4,7 @@ use candle_core::Result;
 
 use super::filters::Convolution;
 use super::images::Images;
-use super::layer::{Layer, Size, Step, Work};
+use super::layer::{From, Layer, Size, Step, Work};
 use super::row::{TALLEST, Window};
 use crate::Activation;
 use crate::cpu::groups::GROUP;
@@ -13,15 +13,6 @@ use crate::plan::{Conv, Op, Stage};
 
 /// The most channels of images that a convolution larger than 1×1 reads.
 const FEW: usize = 4;
-
-/// Where a chain reads, or what it adds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum From {
-    /// What is given from outside.
-    Input(usize),
-    /// What a stage's chain leaves.
-    Stage(usize),
-}
 
 #[derive(Debug)]
 pub(super) struct Chain {

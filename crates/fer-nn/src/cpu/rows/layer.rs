@@ -14,6 +14,15 @@ use crate::cpu::pool::greater;
 use crate::cpu::vectorized;
 use crate::geometry::{ConvShape, Padding, Windows};
 
+/// Where a chain reads, or what it adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    /// What is given from outside.
+    Input(usize),
+    /// What a stage's chain leaves.
+    Stage(usize),
+}
+
 /// A layer of a chain.
 #[derive(Debug)]
 pub(super) enum Layer {
@@ -26,7 +35,7 @@ pub(super) enum Layer {
     Maximum,
     Upsample(usize),
     /// A stage's output added, then an activation.
-    Join(Option<super::chain::From>, Activation),
+    Join(Option<From>, Activation),
 }
 
 /// Channels, height and width of an image on its way.

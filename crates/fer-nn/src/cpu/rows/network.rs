@@ -6,9 +6,9 @@ use candle_core::{Device, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
 use super::band;
-use super::chain::{self, Chain, From};
+use super::chain::{self, Chain};
 use super::images::{Images, to_planes};
-use super::layer::Size;
+use super::layer::{From, Size};
 use super::row::Kept;
 use crate::plan::{Op, Source, Stage};
 
