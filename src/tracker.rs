@@ -126,8 +126,9 @@ impl Track {
             self.velocity = (mean(self.velocity.0, to.x - from.x), mean(self.velocity.1, to.y - from.y));
         }
         let weight = if smooth > 0.0 { (1.0 - (-dt / smooth).exp()) as f32 } else { 1.0 };
+        let mix = |held: f32, new: f32| if weight == 1.0 { new } else { held + (new - held) * weight };
         for (held, (_, p)) in self.probabilities.iter_mut().zip(&mut prediction.probabilities) {
-            *held += (*p - *held) * weight;
+            *held = mix(*held, *p);
             *p = *held;
         }
         let best = prediction.probabilities.iter().reduce(|best, p| if p.1 > best.1 { p } else { best });
@@ -163,7 +164,7 @@ mod tests {
         for frame in 0..30 {
             let x = frame as f32 * 10.0;
             // Listed in turn first to last and last to first.
-            let mut faces = vec![seen(x, 1.0), seen(300.0 - x, 0.0)];
+            let mut faces = vec![seen(x, 1.0), seen(305.0 - x, 0.0)];
             if frame % 2 == 1 {
                 faces.reverse();
             }
