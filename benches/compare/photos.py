@@ -8,7 +8,8 @@ photos, the same one at sizes from 0.6 to 1.6 of its own, as JPEG; a video of 64
 difference between all photos or frames and a fifth of them, by the number between. In each round every work is done by
 each peer in turn and then by ours. A ratio is ours by the other's in time or memory, less is better, for frames a
 second too. "Processor time" is that of all threads together; other programs on the machine change it less than they
-change the rest. Peak memory is that of one process, the largest: beside ours FFmpeg runs, which the peers have in OpenCV.
+change the rest. Peak memory is that of one process, the largest: beside ours FFmpeg runs, which the peers have in
+OpenCV.
 
 With --data and --ferplus the accuracy of the `fer` package's networks is measured at the end, by peers/fer_accuracy.py.
 peers/fer_photos.py and peers/deepface_photos.py say what each peer does.
