@@ -37,8 +37,8 @@ HEAD = ["work", "beside", "its median", "ours", "ratio", "ratios of the rounds"]
 
 NOTES = """
 - The `fer` package runs as it comes: OpenCV's cascade and its network quantised for TensorFlow Lite. `mtcnn=True` is
-  left out: it loads facenet-pytorch, whose PyTorch brings Triton, and with PyPI's wheels of PyTorch 2.15 and TensorFlow
-  2.21 the process ends in "LLVM ERROR: inconsistency in registered CommandLine options".
+  left out: it loads facenet-pytorch 2.5.3, and beside TensorFlow 2.21 with PyTorch 2.15 from PyPI the process then ends
+  in "LLVM ERROR: inconsistency in registered CommandLine options".
 - deepface would download the weights of its emotion network. Here they are random, in the layers that its own code builds
   (peers/deepface_weights.py): the time is that of the real ones, the answers mean nothing. It runs on ONNX Runtime as
   `pip install deepface` leaves it, and on TensorFlow where that is installed.
