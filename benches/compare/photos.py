@@ -8,7 +8,8 @@ photos, the same one at sizes from 0.6 to 1.6 of its own, as JPEG; a video of 64
 difference between all photos or frames and a fifth of them, by the number between. In each round every work is done by
 each peer in turn and then by ours. A ratio is ours by the other's in time or memory, less is better, for frames a
 second too. "Processor time" is that of all threads together; other programs on the machine change it less than they
-change the rest. Peak memory is that of one process, the largest: beside ours FFmpeg runs, which the peers have in OpenCV.
+change the rest. Peak memory is that of one process, the largest: beside ours FFmpeg runs, which the peers have in
+OpenCV.
 
 With --data and --ferplus the accuracy of the `fer` package's networks is measured at the end, by peers/fer_accuracy.py.
 peers/fer_photos.py and peers/deepface_photos.py say what each peer does.
@@ -36,8 +37,8 @@ HEAD = ["work", "beside", "its median", "ours", "ratio", "ratios of the rounds"]
 
 NOTES = """
 - The `fer` package runs as it comes: OpenCV's cascade and its network quantised for TensorFlow Lite. `mtcnn=True` is
-  left out: it loads facenet-pytorch, whose PyTorch brings Triton, and with PyPI's wheels of PyTorch 2.15 and TensorFlow
-  2.21 the process ends in "LLVM ERROR: inconsistency in registered CommandLine options".
+  left out: it loads facenet-pytorch 2.5.3, and beside TensorFlow 2.21 with PyTorch 2.15 from PyPI the process then ends
+  in "LLVM ERROR: inconsistency in registered CommandLine options".
 - deepface would download the weights of its emotion network. Here they are random, in the layers that its own code builds
   (peers/deepface_weights.py): the time is that of the real ones, the answers mean nothing. It runs on ONNX Runtime as
   `pip install deepface` leaves it, and on TensorFlow where that is installed.
