@@ -35,6 +35,7 @@ use fer_train::{
 };
 
 pub use data::Faces;
+#[cfg(feature = "commands")]
 pub(crate) use data::{title, with_ferplus};
 pub use folder::RunFolder;
 pub use record::{Record, RunResult};
