@@ -1,7 +1,7 @@
 //! BlazeFace, short range, which finds the eyes of a face that is known (Bazarevsky et al. 2019, MediaPipe).
 
-use candle_core::{Device, Result, Tensor, bail};
-use fer_nn::{Activation, Graph, Layer, MaxPool2d, Mode};
+use candle_core::{Device, Result, Tensor};
+use fer_nn::{Activation, Graph, MaxPool2d, Mode, PadChannels};
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
@@ -71,7 +71,7 @@ impl BlazeFace {
             let y = weights.conv2d(&mut graph, y, &format!("{name}.pointwise"), Conv::default())?;
             let mut skip = if halves { graph.add(x, MaxPool2d::new(2, 2)?) } else { x };
             if out_channels > channels {
-                skip = graph.add(skip, MoreChannels(out_channels));
+                skip = graph.add(skip, PadChannels::to(out_channels));
             }
             let sum = graph.sum(y, skip);
             x = graph.add(sum, relu);
@@ -156,29 +156,6 @@ impl BlazeFace {
 
 /// Red, green and blue, −1 to 1.
 fn input(picture: &RgbImage) -> Result<Tensor> {
-    let area = (SIDE * SIDE) as usize;
-    let mut values = vec![0.0; 3 * area];
-    for (place, pixel) in picture.as_raw().as_chunks::<3>().0.iter().enumerate() {
-        for (channel, &value) in pixel.iter().enumerate() {
-            values[channel * area + place] = f32::from(value) / 127.5 - 1.0;
-        }
-    }
-    Tensor::from_vec(values, (1, 3, SIDE as usize, SIDE as usize), &Device::Cpu)
-}
-
-/// Channels of zeros after those that there are, up to so many.
-#[derive(Debug)]
-struct MoreChannels(usize);
-
-impl Layer for MoreChannels {
-    fn forward(&self, xs: &Tensor, _: Mode) -> Result<Tensor> {
-        xs.pad_with_zeros(1, 0, self.0 - xs.dim(1)?)
-    }
-
-    fn output(&self, input: &[usize]) -> Result<Vec<usize>> {
-        match *input {
-            [batch, channels, height, width] if channels <= self.0 => Ok(vec![batch, self.0, height, width]),
-            _ => bail!("at most {} channels, got {input:?}", self.0),
-        }
-    }
+    let values: Vec<f32> = picture.as_raw().iter().map(|&value| f32::from(value) / 127.5 - 1.0).collect();
+    Tensor::from_vec(values, (1, SIDE as usize, SIDE as usize, 3), &Device::Cpu)?.permute((0, 3, 1, 2))
 }

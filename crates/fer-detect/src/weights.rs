@@ -20,6 +20,24 @@ impl Weights {
         }
     }
 
+    /// One layer of several that read the same: the outputs of each after those of the one before.
+    pub fn join(&mut self, names: &[String], name: &str) -> Result<()> {
+        for tensor in ["weight", "bias"] {
+            let parts = names.iter().map(|part| self.take(&format!("{part}.{tensor}")));
+            let parts = parts.collect::<Result<Vec<_>>>()?;
+            self.0.insert(format!("{name}.{tensor}"), Tensor::cat(&parts, 0)?);
+        }
+        Ok(())
+    }
+
+    /// Makes a convolution read its input's channels from the last to the first.
+    pub fn reverse_inputs(&mut self, name: &str) -> Result<()> {
+        let name = format!("{name}.weight");
+        let turned = self.take(&name)?.flip(&[1])?;
+        self.0.insert(name, turned);
+        Ok(())
+    }
+
     /// The convolution of this name, added to a graph.
     pub fn conv2d(&mut self, graph: &mut Graph, input: Value, name: &str, how: Conv) -> Result<Value> {
         let weight = self.take(&format!("{name}.weight"))?;

@@ -31,6 +31,17 @@ pub(crate) struct YuNet(Graph);
 impl YuNet {
     pub fn new() -> Result<Self> {
         let mut weights = Weights::read(include_bytes!("../weights/yunet_s.safetensors"))?;
+        // The network was made for blue, green and red.
+        weights.reverse_inputs("backbone.stem")?;
+        for level in 0..STRIDES.len() {
+            for part in ["pointwise", "depthwise"] {
+                let heads = ["class", "box", "object", "points"];
+                weights.join(
+                    &heads.map(|head| format!("head.{level}.{head}.{part}")),
+                    &format!("head.{level}.{part}"),
+                )?;
+            }
+        }
         let mut graph = Graph::new();
         let relu = Activation::Relu;
         let stem = Conv { stride: 2, padding: Padding::all(1), activation: relu, ..Conv::default() };
@@ -65,9 +76,7 @@ impl YuNet {
         }
         let mut outputs = Vec::new();
         for (level, &x) in levels.iter().enumerate() {
-            for head in ["class", "box", "object", "points"] {
-                outputs.push(block(&mut graph, x, &format!("head.{level}.{head}"), Activation::Linear)?);
-            }
+            outputs.push(block(&mut graph, x, &format!("head.{level}"), Activation::Linear)?);
         }
         graph.outputs(outputs);
         Ok(Self(graph))
@@ -77,7 +86,7 @@ impl YuNet {
     pub fn find(&self, picture: &RgbImage, threshold: f32) -> Result<Vec<Found>> {
         let outputs = self.0.forward_all(&input(picture)?, Mode::Eval)?;
         let mut found = Vec::new();
-        for (&stride, heads) in STRIDES.iter().zip(outputs.chunks(4)) {
+        for (&stride, heads) in STRIDES.iter().zip(&outputs) {
             decode(heads, stride as f32, threshold, &mut found)?;
         }
         Ok(once(&found, OVERLAP))
@@ -91,43 +100,42 @@ pub(crate) fn once(found: &[Found], most: f32) -> Vec<Found> {
     suppress(&boxes, &scores, most).into_iter().map(|i| found[i]).collect()
 }
 
-/// Blue, green and red, 0 to 255, with zeros to the right and below up to multiples of the coarsest stride.
+/// Red, green and blue, 0 to 255, with zeros to the right and below up to multiples of the coarsest stride.
 fn input(picture: &RgbImage) -> Result<Tensor> {
     let full = |side: u32| (side as usize).next_multiple_of(STRIDES[2]);
     let (width, height) = (full(picture.width()), full(picture.height()));
-    let mut values = vec![0.0; 3 * width * height];
+    let mut values = vec![0; height * width * 3];
     let rows = picture.as_raw().chunks_exact(3 * picture.width() as usize);
-    for (y, row) in rows.enumerate() {
-        for (x, pixel) in row.as_chunks::<3>().0.iter().enumerate() {
-            for (channel, &value) in pixel.iter().rev().enumerate() {
-                values[(channel * height + y) * width + x] = f32::from(value);
-            }
-        }
+    for (to, row) in values.chunks_exact_mut(3 * width).zip(rows) {
+        to[..row.len()].copy_from_slice(row);
     }
-    Tensor::from_vec(values, (1, 3, height, width), &Device::Cpu)
+    Tensor::from_vec(values, (1, height, width, 3), &Device::Cpu)?.permute((0, 3, 1, 2))
 }
 
-/// Adds what a level's heads see, `(1, 1 | 4 | 1 | 10, rows, columns)` each.
-fn decode(heads: &[Tensor], stride: f32, threshold: f32, found: &mut Vec<Found>) -> Result<()> {
-    let (_, _, rows, columns) = heads[0].dims4()?;
-    let mut values = Vec::with_capacity(heads.len());
-    for head in heads {
-        values.push(head.flatten_all()?.to_vec1::<f32>()?);
-    }
+/// Adds what a level's heads see: class, box, object and points, `(1, 1 + 4 + 1 + 10, rows, columns)`.
+fn decode(heads: &Tensor, stride: f32, threshold: f32, found: &mut Vec<Found>) -> Result<()> {
+    let (_, _, rows, columns) = heads.dims4()?;
+    let values = heads.flatten_all()?.to_vec1::<f32>()?;
     let area = rows * columns;
+    // However sure it is of an object, a class below this leaves the score below the threshold.
+    let least = threshold.min(0.999).powi(2);
+    let least = (least / (1.0 - least)).ln() - 0.01;
     for place in 0..area {
-        let score = (sigmoid(values[0][place]) * sigmoid(values[2][place])).sqrt();
+        let at = |channel: usize| values[channel * area + place];
+        if at(0) < least {
+            continue;
+        }
+        let score = (sigmoid(at(0)) * sigmoid(at(5))).sqrt();
         if score < threshold {
             continue;
         }
         let (column, row) = ((place % columns) as f32, (place / columns) as f32);
-        let at = |head: usize, i: usize| values[head][i * area + place];
-        let point = |head: usize, i: usize| Point {
-            x: (column + at(head, i)) * stride,
-            y: (row + at(head, i + 1)) * stride,
+        let point = |channel: usize| Point {
+            x: (column + at(channel)) * stride,
+            y: (row + at(channel + 1)) * stride,
         };
-        let bounds = Rect::around(point(1, 0), at(1, 2).exp() * stride, at(1, 3).exp() * stride);
-        let landmarks = std::array::from_fn(|i| point(3, 2 * i));
+        let bounds = Rect::around(point(1), at(3).exp() * stride, at(4).exp() * stride);
+        let landmarks = std::array::from_fn(|i| point(6 + 2 * i));
         found.push(Found { bounds, score, landmarks });
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! Networks of layers: one after the other, or a graph with additions and several outputs.
 
+mod inference;
 mod pieces;
 
 use std::sync::{Arc, OnceLock};
 
 use candle_core::backprop::GradStore;
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 use crate::engine::{Engine, Setup};
 #[cfg(feature = "cuda")]
@@ -104,6 +105,7 @@ impl Graph {
                 Op::Dropout(_) => "dropout",
                 Op::Flatten => "flatten",
                 Op::Upsample(_) => "upsample",
+                Op::PadChannels(_) => "pad_channels",
                 Op::Sum => "sum",
                 Op::Own => "layer",
             };
@@ -161,11 +163,15 @@ impl Graph {
         self.pieces()?.plan.table(input, own)
     }
 
-    /// All outputs for a batch, in their order.
+    /// All outputs for a batch, in their order. Images of bytes are taken as numbers from 0 to 255.
     ///
     /// # Errors
     /// As [`Network::forward`].
     pub fn forward_all(&self, images: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
+        let as_they_are = images.device().is_cpu() && mode == Mode::Eval && self.pieces()?.reads_bytes();
+        if images.dtype() == DType::U8 && !as_they_are {
+            return self.forward_all(&images.to_dtype(DType::F32)?, mode);
+        }
         #[cfg(feature = "cuda")]
         if mode == Mode::Eval
             && let Some(outputs) = self.held.infer(self.plan()?, images, self.compute)?
@@ -182,6 +188,12 @@ impl Graph {
     #[cfg(any(feature = "cuda", test))]
     pub(crate) fn plan(&self) -> Result<&Plan> {
         Ok(&self.pieces()?.plan)
+    }
+
+    /// All outputs in inference, every layer called.
+    #[cfg(test)]
+    pub(crate) fn in_turn(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+        self.pieces()?.in_turn(&self.layers, images, Mode::Eval)
     }
 
     fn pieces(&self) -> Result<&Arc<Pieces>> {

@@ -35,8 +35,8 @@ pub use graph::{Graph, Sequential, Value};
 pub use initializer::var_builder;
 pub use layer::{
     BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig, Dense,
-    DenseConfig, Dropout, Flatten, GlobalMean, Layer, MaxPool2d, MeanPool2d, PRelu, Upsample, batch_norm,
-    conv_transpose2d, conv2d, dense, dropout, max_pool2d, mean_pool2d, prelu,
+    DenseConfig, Dropout, Flatten, GlobalMean, Layer, MaxPool2d, MeanPool2d, PRelu, PadChannels, Upsample,
+    batch_norm, conv_transpose2d, conv2d, dense, dropout, max_pool2d, mean_pool2d, prelu,
 };
 pub use mask::Mask;
 pub use mode::{Mode, Step};

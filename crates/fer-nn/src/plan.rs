@@ -37,6 +37,8 @@ pub enum Op {
     Flatten,
     /// Every value a square of so many rows and columns.
     Upsample(usize),
+    /// Channels of zeros after those that there are, up to so many.
+    PadChannels(usize),
     /// The sum of two inputs.
     Sum,
     /// Done by the layer itself.

@@ -21,6 +21,7 @@ pub(crate) mod plain;
 pub(crate) mod pool;
 #[cfg(test)]
 mod roofline;
+pub(crate) mod rows;
 mod scratch;
 mod tail;
 mod winograd;

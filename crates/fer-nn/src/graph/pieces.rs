@@ -7,29 +7,85 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor, Var, bail};
 
 use crate::cpu::fused::{Fused, Pass};
+use crate::cpu::rows::Rows;
 use crate::layer::Layer;
-use crate::plan::{Op, Plan, Source};
+use crate::plan::{Op, Plan, Source, Stage};
 use crate::{Mode, Step};
 
 /// The layers of a graph; none where it adds.
-type Layers = [Option<Arc<dyn Layer>>];
+pub(super) type Layers = [Option<Arc<dyn Layer>>];
 
 /// A plan in pieces, in order.
 #[derive(Debug)]
 pub(super) struct Pieces {
     pub plan: Plan,
-    pieces: Vec<Piece>,
+    /// Those of a training step, and of inference where it has none of its own.
+    pub(super) pieces: Vec<Piece>,
+    pub(super) of_inference: Option<Vec<Piece>>,
 }
 
 #[derive(Debug)]
-enum Piece {
+pub(super) enum Piece {
     Fused(Fused),
+    /// In inference alone.
+    Rows(Rows),
     /// Stages whose layers are called.
     Called(Vec<usize>),
 }
 
+/// How a stage is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Fused,
+    Rows,
+    Called,
+}
+
+impl Kind {
+    fn of(stage: &Stage) -> Self {
+        if Fused::takes(stage) { Self::Fused } else { Self::Called }
+    }
+
+    /// How stages are computed in inference, where that is otherwise than in training.
+    fn of_inference(plan: &Plan, in_training: &[Self]) -> Option<Vec<Self>> {
+        let mut kinds = in_training.to_vec();
+        let mut first = 0;
+        for run in plan.stages.chunk_by(|a, b| Rows::takes(a) == Rows::takes(b)) {
+            if Rows::takes(&run[0]) && Rows::suits(run) {
+                kinds[first..first + run.len()].fill(Self::Rows);
+            }
+            first += run.len();
+        }
+        (kinds != in_training).then_some(kinds)
+    }
+}
+
+/// The stages in pieces, each of neighbours that are computed alike.
+fn split(plan: &Plan, kinds: &[Kind]) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut first = 0;
+    for run in kinds.chunk_by(|a, b| a == b) {
+        let (begin, end) = (first, first + run.len());
+        let stages = &plan.stages[begin..end];
+        let is_read = |stage: usize| reads(plan, end..plan.stages.len(), stage);
+        first = end;
+        pieces.push(match run[0] {
+            Kind::Fused => Piece::Fused(Fused::new(stages, begin, is_read)),
+            Kind::Rows => Piece::Rows(Rows::new(stages, begin, is_read)),
+            Kind::Called => {
+                for stage in stages {
+                    let name = &plan.nodes[stage.nodes[0]].name;
+                    tracing::debug!("{name}: its layers are called one by one on the CPU");
+                }
+                Piece::Called((begin..end).collect())
+            }
+        });
+    }
+    pieces
+}
+
 /// The outputs of stages by where they are read from.
-type Values = HashMap<Source, Tensor>;
+pub(super) type Values = HashMap<Source, Tensor>;
 
 /// A piece of a forward pass in training.
 struct Done<'a> {
@@ -43,62 +99,19 @@ struct Done<'a> {
 
 impl Pieces {
     pub fn of(plan: Plan) -> Self {
-        let mut pieces = Vec::new();
-        let mut first = 0;
-        while first < plan.stages.len() {
-            let of = |takes: bool| {
-                plan.stages[first..].iter().take_while(move |&s| Fused::takes(s) == takes).count()
-            };
-            let end = first + of(true);
-            if end > first {
-                let is_read = |stage: usize| reads(&plan, end..plan.stages.len(), stage);
-                pieces.push(Piece::Fused(Fused::new(&plan.stages[first..end], first, is_read)));
-                first = end;
-            } else {
-                let end = first + of(false);
-                pieces.push(Piece::Called((first..end).collect()));
-                for stage in &plan.stages[first..end] {
-                    tracing::debug!(
-                        "{}: its layers are called one by one on the CPU",
-                        plan.nodes[stage.nodes[0]].name
-                    );
-                }
-                first = end;
-            }
-        }
-        Self { plan, pieces }
+        let kinds: Vec<Kind> = plan.stages.iter().map(Kind::of).collect();
+        let pieces = split(&plan, &kinds);
+        let of_inference = Kind::of_inference(&plan, &kinds).map(|kinds| split(&plan, &kinds));
+        Self { plan, pieces, of_inference }
     }
 
     /// Whether stages run as one on such images.
-    fn fuses(&self, images: &Tensor) -> bool {
+    pub(super) fn fuses(&self, images: &Tensor) -> bool {
         images.device().is_cpu() && images.dtype() == DType::F32
     }
 
-    fn take_outputs(&self, values: &Values) -> Result<Vec<Tensor>> {
+    pub(super) fn take_outputs(&self, values: &Values) -> Result<Vec<Tensor>> {
         self.plan.outputs.iter().map(|&output| value(values, output)).collect()
-    }
-
-    /// All outputs by the moving statistics.
-    pub fn infer(&self, layers: &Layers, images: &Tensor) -> Result<Vec<Tensor>> {
-        if !self.fuses(images) {
-            return self.in_turn(layers, images, Mode::Eval);
-        }
-        let mut values = Values::from([(Source::Images, images.clone())]);
-        for piece in &self.pieces {
-            match piece {
-                Piece::Fused(fused) => {
-                    let inputs = fused
-                        .inputs
-                        .iter()
-                        .map(|&input| value(&values, input))
-                        .collect::<Result<Vec<_>>>()?;
-                    let outputs = fused.infer(&inputs)?;
-                    values.extend(fused.outputs.iter().map(|&stage| Source::Of(stage)).zip(outputs));
-                }
-                Piece::Called(stages) => self.call(layers, stages, &mut values, Mode::Eval)?,
-            }
-        }
-        self.take_outputs(&values)
     }
 
     /// All outputs, every layer called.
@@ -110,7 +123,13 @@ impl Pieces {
     }
 
     /// Calls the layers of stages.
-    fn call(&self, layers: &Layers, stages: &[usize], values: &mut Values, mode: Mode) -> Result<()> {
+    pub(super) fn call(
+        &self,
+        layers: &Layers,
+        stages: &[usize],
+        values: &mut Values,
+        mode: Mode,
+    ) -> Result<()> {
         for &i in stages {
             let stage = &self.plan.stages[i];
             let mut xs = value(values, stage.input)?;
@@ -147,7 +166,7 @@ impl Pieces {
         let mode = Mode::Train(step);
         let holds = |piece: &Piece| match piece {
             Piece::Fused(fused) => fused.holds_its_variables(),
-            Piece::Called(_) => true,
+            Piece::Rows(_) | Piece::Called(_) => true,
         };
         let worth = self.pieces.iter().any(|piece| matches!(piece, Piece::Fused(_)));
         if !worth || !self.fuses(images) || !self.pieces.iter().all(holds) {
@@ -198,6 +217,7 @@ impl Pieces {
                 // The stages keep what they read.
                 Ok(Done { piece, inputs: Vec::new(), pass: Some(pass), outputs })
             }
+            Piece::Rows(_) => bail!("rows have no gradients"),
             Piece::Called(stages) => {
                 let mut outside: Vec<Source> = Vec::new();
                 for &i in stages {
@@ -249,7 +269,7 @@ fn reads(plan: &Plan, mut stages: std::ops::Range<usize>, stage: usize) -> bool 
     stages.any(by_stage) || plan.outputs.contains(&source)
 }
 
-fn value(values: &Values, source: Source) -> Result<Tensor> {
+pub(super) fn value(values: &Values, source: Source) -> Result<Tensor> {
     match values.get(&source) {
         Some(tensor) => Ok(tensor.clone()),
         None => bail!("{source:?} was not computed"),

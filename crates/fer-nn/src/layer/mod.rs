@@ -21,4 +21,4 @@ pub use dense::{Dense, DenseConfig, dense};
 pub use dropout::{Dropout, dropout};
 pub use pool2d::{MaxPool2d, MeanPool2d, max_pool2d, mean_pool2d};
 pub use prelu::{PRelu, prelu};
-pub use shape::{Flatten, GlobalMean, Upsample};
+pub use shape::{Flatten, GlobalMean, PadChannels, Upsample};

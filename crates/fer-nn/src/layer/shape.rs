@@ -1,4 +1,4 @@
-//! Layers without settings to learn that change the shape: flattening, the global mean, upsampling.
+//! Layers without settings to learn that change the shape: flattening, the global mean, upsampling, more channels.
 
 use candle_core::{Module, Result, Tensor, bail};
 
@@ -39,6 +39,25 @@ impl Upsample {
     }
 }
 
+/// Channels of zeros after those that there are: `(batch, channels, height, width)` to `(batch, more, height, width)`.
+#[derive(Clone, Copy, Debug)]
+pub struct PadChannels(usize);
+
+impl PadChannels {
+    /// Up to so many channels. An input may have fewer, not more.
+    ///
+    /// ```
+    /// use candle_core::{Device, Module, Tensor};
+    /// let xs = Tensor::new(&[[[[1_f32]], [[2.0]]]], &Device::Cpu)?;
+    /// let ys = fer_nn::PadChannels::to(3).forward(&xs)?;
+    /// assert_eq!(ys.flatten_all()?.to_vec1::<f32>()?, [1.0, 2.0, 0.0]);
+    /// # Ok::<(), candle_core::Error>(())
+    /// ```
+    pub const fn to(channels: usize) -> Self {
+        Self(channels)
+    }
+}
+
 impl Module for Flatten {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         xs.flatten_from(1)
@@ -58,6 +77,16 @@ impl Module for Upsample {
         let ys = xs.reshape((batch * channels, height, 1, width, 1))?;
         let ys = ys.broadcast_as((batch * channels, height, self.0, width, self.0))?.contiguous()?;
         ys.reshape((batch, channels, height * self.0, width * self.0))
+    }
+}
+
+impl Module for PadChannels {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let (_, channels, ..) = xs.dims4()?;
+        match self.0.checked_sub(channels) {
+            Some(more) => xs.pad_with_zeros(1, 0, more),
+            None => bail!("pad_channels: at most {} channels, got {:?}", self.0, xs.dims()),
+        }
     }
 }
 
@@ -88,5 +117,15 @@ impl Layer for Upsample {
 
     fn op(&self) -> Op {
         Op::Upsample(self.0)
+    }
+}
+
+impl Layer for PadChannels {
+    fn forward(&self, xs: &Tensor, _: Mode) -> Result<Tensor> {
+        Module::forward(self, xs)
+    }
+
+    fn op(&self) -> Op {
+        Op::PadChannels(self.0)
     }
 }

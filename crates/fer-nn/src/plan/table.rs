@@ -79,6 +79,13 @@ impl Op {
                 };
                 vec![batch, channels, height, width]
             }
+            Self::PadChannels(channels) => {
+                let (batch, before, [height, width]) = image("pad_channels")?;
+                if before > *channels {
+                    bail!("pad_channels: at most {channels} channels, got {input:?}")
+                }
+                vec![batch, *channels, height, width]
+            }
             Self::Sum => match inputs {
                 [a, b] if a == b => a.to_vec(),
                 _ => bail!("sum: expected two inputs of one shape, got {inputs:?}"),
