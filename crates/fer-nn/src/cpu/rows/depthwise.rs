@@ -6,12 +6,12 @@
 use pulp::{Simd, WithSimd};
 
 use super::filters::Filters;
-use super::row::{Row, Under};
+use super::row::{Row, Under, blocks};
 use super::vector::{finish, load, store};
 use crate::cpu::groups::GROUP;
 
 /// Columns of a block at most.
-const MOST_COLUMNS: usize = 8;
+const MOST_COLUMNS: usize = 10;
 
 pub(super) struct Depthwise<'a> {
     pub under: Under<'a>,
@@ -53,7 +53,8 @@ impl Depthwise<'_> {
         [group, lane]: [usize; 2],
         first: usize,
     ) {
-        let Self { under, kernel, stride, filters, output, .. } = *self;
+        let Self { under, filters, output, out, .. } = self;
+        let (kernel, stride) = (self.kernel, self.stride);
         let input = under.row;
         // SAFETY: a row's group holds, from column `first` on, what `M` columns of the output read, as `run` asserts of all
         // columns; the weights begin with the row of the kernel that lies on the first row; scales, shifts and the output's
@@ -88,10 +89,9 @@ impl Depthwise<'_> {
                 }
                 weight = weight.add(kernel[1] * GROUP);
             }
-            let out = self.out.as_mut_ptr();
-            let out = out.add(group * output.group_len() + (output.before + first) * GROUP + lane);
-            let scale = load(simd, filters.scale[group].as_ptr().add(lane));
-            let shift = load(simd, filters.shift[group].as_ptr().add(lane));
+            let out = out.as_mut_ptr().add(group * output.group_len() + (output.before + first) * GROUP + lane);
+            let scale = load(simd, filters.scale[group].0.as_ptr().add(lane));
+            let shift = load(simd, filters.shift[group].0.as_ptr().add(lane));
             for (m, &sum) in sums.iter().enumerate() {
                 store(simd, finish(simd, sum, [scale, shift], filters.relu), out.add(m * GROUP));
             }
@@ -100,25 +100,20 @@ impl Depthwise<'_> {
 
     /// All columns, in blocks of nearly the same size.
     #[inline(always)]
-    fn blocks<S: Simd, const K: usize>(&mut self, simd: S) {
-        let width = self.output.width;
-        let blocks = width.div_ceil(MOST_COLUMNS);
+    fn all<S: Simd, const K: usize>(&mut self, simd: S) {
         for group in 0..self.output.groups {
             for lane in (0..GROUP).step_by(S::F32_LANES) {
-                let mut first = 0;
-                for block in 0..blocks {
-                    let columns = (width - first).div_ceil(blocks - block);
+                for (first, columns) in blocks(self.output.width, MOST_COLUMNS) {
                     macro_rules! of_columns {
                         ($($m:literal)*) => {
                             match columns {
-                                // SAFETY: `run` made the assertions; `first + columns` is at most the width.
+                                // SAFETY: `run` made the assertions; blocks lie within the width.
                                 $($m => unsafe { self.block::<S, $m, K>(simd, [group, lane], first) },)*
                                 _ => unreachable!("blocks have 1 to {MOST_COLUMNS} columns"),
                             }
                         };
                     }
-                    of_columns!(1 2 3 4 5 6 7 8);
-                    first += columns;
+                    of_columns!(1 2 3 4 5 6 7 8 9 10);
                 }
             }
         }
@@ -131,9 +126,9 @@ impl WithSimd for Depthwise<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         match (self.stride, self.kernel[1]) {
-            (1, 3) => self.blocks::<S, 3>(simd),
-            (1, 5) => self.blocks::<S, 5>(simd),
-            _ => self.blocks::<S, 0>(simd),
+            (1, 3) => self.all::<S, 3>(simd),
+            (1, 5) => self.all::<S, 5>(simd),
+            _ => self.all::<S, 0>(simd),
         }
     }
 }

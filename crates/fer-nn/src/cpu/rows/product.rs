@@ -7,12 +7,9 @@
 use pulp::{Simd, WithSimd};
 
 use super::filters::{Filters, depth};
-use super::row::{Row, Under};
+use super::row::{Row, Under, blocks};
 use super::vector::{finish, load, store};
 use crate::cpu::groups::GROUP;
-
-/// Columns of a block at most.
-const MOST_COLUMNS: usize = 12;
 
 pub(super) struct Product<'a> {
     pub under: Under<'a>,
@@ -53,45 +50,53 @@ impl Product<'_> {
         (0..self.in_groups()).map(of).sum()
     }
 
-    /// Columns `first..first + M` of a group of outputs, of `V` vectors.
+    /// Columns `first..first + M` of a group of outputs, of `V` vectors; the input is so many groups, and so many values under a
+    /// row of the kernel. Columns are `STEP` values of the input apart; 0 is any other number.
     ///
     /// # Safety
-    /// What [`Product::run`] asserts, `group` is one of the output, `first + M` at most its width, and `V` vectors are a group.
+    /// What [`Product::run`] asserts, `STEP` and the two numbers are the product's, `group` is one of the output, `first + M` at most its
+    /// width, and `V` vectors are a group.
     #[inline(always)]
-    unsafe fn block<S: Simd, const M: usize, const V: usize>(&mut self, simd: S, group: usize, first: usize) {
-        let Self { under, in_channels, kernel, stride, filters, output, .. } = *self;
+    unsafe fn block<S: Simd, const M: usize, const V: usize, const STEP: usize>(
+        &mut self,
+        simd: S,
+        [in_groups, of_row]: [usize; 2],
+        group: usize,
+        first: usize,
+    ) {
+        let Self { under, filters, output, out, .. } = self;
+        let (in_channels, kernel, stride) = (self.in_channels, self.kernel, self.stride);
         let input = under.row;
-        let (step, of_row) = (stride * input.pitch, self.depth());
-        let in_groups = self.in_groups();
+        let step = if STEP > 0 { STEP } else { stride * input.pitch };
         // SAFETY: a row's group holds, from column `first` on, what `M` columns of the output read, as `run` asserts of all
         // columns; the weights are walked in their order, from the row of the kernel that lies on the first row; scales, shifts
         // and the output's columns are there.
         unsafe {
-            let mut weight =
-                filters.weight.as_ptr().add((group * kernel[0] + under.first) * of_row).cast::<f32>();
+            let mut weight = filters.weight.as_ptr().add((group * kernel[0] + under.first) * of_row).cast::<f32>();
             let mut sums = [[simd.splat_f32s(0.0); V]; M];
             for row in under.rows() {
                 for in_group in 0..in_groups {
                     let mut x = row.as_ptr().add(in_group * input.group_len() + first * step);
-                    for _ in 0..depth(kernel[1], input.pitch, in_channels, in_group) {
-                        let mut weights = [simd.splat_f32s(0.0); V];
-                        for (v, of_lanes) in weights.iter_mut().enumerate() {
-                            *of_lanes = load(simd, weight.add(v * S::F32_LANES));
-                        }
-                        for (m, sums) in sums.iter_mut().enumerate() {
-                            let value = simd.splat_f32s(*x.add(m * step));
-                            for (sum, &weight) in sums.iter_mut().zip(&weights) {
-                                *sum = simd.mul_add_e_f32s(value, weight, *sum);
-                            }
-                        }
+                    let depth = depth(kernel[1], input.pitch, in_channels, in_group);
+                    // Four at a time, written out, for the compiler would make a loop of them.
+                    let fours = if STEP > 0 { depth / 4 } else { 0 };
+                    for _ in 0..fours {
+                        add(simd, &mut sums, x, step, weight);
+                        add(simd, &mut sums, x.add(1), step, weight.add(GROUP));
+                        add(simd, &mut sums, x.add(2), step, weight.add(2 * GROUP));
+                        add(simd, &mut sums, x.add(3), step, weight.add(3 * GROUP));
+                        x = x.add(4);
+                        weight = weight.add(4 * GROUP);
+                    }
+                    for _ in 0..depth - 4 * fours {
+                        add(simd, &mut sums, x, step, weight);
                         x = x.add(1);
                         weight = weight.add(GROUP);
                     }
                 }
             }
-            let out = self.out.as_mut_ptr();
-            let out = out.add(group * output.group_len() + (output.before + first) * GROUP);
-            let (scale, shift) = (filters.scale[group].as_ptr(), filters.shift[group].as_ptr());
+            let out = out.as_mut_ptr().add(group * output.group_len() + (output.before + first) * GROUP);
+            let (scale, shift) = (filters.scale[group].0.as_ptr(), filters.shift[group].0.as_ptr());
             for v in 0..V {
                 let lane = v * S::F32_LANES;
                 let affine = [load(simd, scale.add(lane)), load(simd, shift.add(lane))];
@@ -102,31 +107,56 @@ impl Product<'_> {
             }
         }
     }
+}
 
-    /// All columns, in blocks of nearly the same size, of which so many sums are held in registers.
-    #[inline(always)]
-    fn blocks<S: Simd, const V: usize>(&mut self, simd: S) {
-        let most = (S::REGISTER_COUNT.saturating_sub(V + 1) / V).clamp(1, MOST_COLUMNS);
-        let width = self.output.width;
-        let blocks = width.div_ceil(most);
-        for group in 0..self.output.groups {
-            let mut first = 0;
-            for block in 0..blocks {
-                let columns = (width - first).div_ceil(blocks - block);
-                macro_rules! of_columns {
-                    ($($m:literal)*) => {
-                        match columns {
-                            // SAFETY: `run` made the assertions; `first + columns` is at most the width.
-                            $($m => unsafe { self.block::<S, $m, V>(simd, group, first) },)*
-                            _ => unreachable!("blocks have 1 to {MOST_COLUMNS} columns"),
-                        }
-                    };
-                }
-                of_columns!(1 2 3 4 5 6 7 8 9 10 11 12);
-                first += columns;
+/// Adds the products of the values at `x`, `step` apart, and the vectors of a weight.
+///
+/// # Safety
+/// `M` values and a group's weights may be read there.
+#[inline(always)]
+unsafe fn add<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; V]; M],
+    x: *const f32,
+    step: usize,
+    weight: *const f32,
+) {
+    // SAFETY: as the caller says.
+    unsafe {
+        let mut weights = [simd.splat_f32s(0.0); V];
+        for (v, of_lanes) in weights.iter_mut().enumerate() {
+            *of_lanes = load(simd, weight.add(v * S::F32_LANES));
+        }
+        for (m, sums) in sums.iter_mut().enumerate() {
+            let value = simd.splat_f32s(*x.add(m * step));
+            for (sum, &weight) in sums.iter_mut().zip(&weights) {
+                *sum = simd.mul_add_e_f32s(value, weight, *sum);
             }
         }
     }
+}
+
+/// All columns of all groups, in blocks of at most as many as the last `$columns`, which with their `$vectors` a group fill the
+/// registers.
+macro_rules! in_blocks {
+    ($product:ident, $simd:ident, $step:expr, $vectors:literal, $($columns:literal)*) => {{
+        let most = [$($columns),*].len();
+        // Once, for they take divisions.
+        let sizes = [$product.in_groups(), $product.depth()];
+        for group in 0..$product.output.groups {
+            for (first, columns) in blocks($product.output.width, most) {
+                match columns {
+                    $(
+                        // SAFETY: `run` made the assertions; the step is matched; blocks lie within the width, and so many vectors are a group.
+                        $columns => unsafe {
+                            $product.block::<S, $columns, $vectors, { $step }>($simd, sizes, group, first);
+                        },
+                    )*
+                    _ => unreachable!("blocks have 1 to {most} columns"),
+                }
+            }
+        }
+    }};
 }
 
 impl WithSimd for Product<'_> {
@@ -134,12 +164,16 @@ impl WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        match S::F32_LANES {
-            16 => self.blocks::<S, 1>(simd),
-            8 => self.blocks::<S, 2>(simd),
-            4 => self.blocks::<S, 4>(simd),
-            2 => self.blocks::<S, 8>(simd),
-            _ => self.blocks::<S, 16>(simd),
+        // A step that is known becomes part of the instructions.
+        match (S::F32_LANES, self.stride * self.under.row.pitch) {
+            (16, GROUP) => in_blocks!(self, simd, GROUP, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
+            (16, _) => in_blocks!(self, simd, 0, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
+            (8, GROUP) => in_blocks!(self, simd, GROUP, 2, 1 2 3 4 5 6),
+            (8, _) => in_blocks!(self, simd, 0, 2, 1 2 3 4 5 6),
+            (4, GROUP) => in_blocks!(self, simd, GROUP, 4, 1 2 3 4 5 6),
+            (4, _) => in_blocks!(self, simd, 0, 4, 1 2 3 4 5 6),
+            (2, _) => in_blocks!(self, simd, 0, 8, 1),
+            _ => in_blocks!(self, simd, 0, 16, 1),
         }
     }
 }

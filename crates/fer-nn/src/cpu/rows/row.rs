@@ -27,6 +27,14 @@ impl Row {
         self.groups * self.group_len()
     }
 
+    /// Zeros around the columns of the image in some rows.
+    pub fn clear_around(&self, rows: &mut [f32]) {
+        for group in rows.chunks_exact_mut(self.group_len()) {
+            group[..self.before * self.pitch].fill(0.0);
+            group[(self.before + self.width) * self.pitch..].fill(0.0);
+        }
+    }
+
     /// The columns of the image in one group of a row.
     pub fn columns<'a>(&self, row: &'a [f32], group: usize) -> &'a [f32] {
         &row[group * self.group_len() + self.before * self.pitch..][..self.width * self.pitch]
@@ -44,6 +52,14 @@ impl Row {
     pub fn lanes_mut<'a>(&self, row: &'a mut [f32], group: usize) -> &'a mut [Lanes] {
         self.columns_mut(row, group).as_chunks_mut::<GROUP>().0
     }
+}
+
+/// Columns in blocks of nearly the same size, at most so many in one: the first of each, and their number.
+pub(super) fn blocks(width: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = width.div_ceil(most).max(1);
+    // The larger ones first: the processor foresees what comes again and again.
+    let (least, larger) = (width / count, width % count);
+    (0..count).map(move |block| (block * least + block.min(larger), least + usize::from(block < larger)))
 }
 
 /// Rows of one image: all, or the latest `capacity` that were made.
