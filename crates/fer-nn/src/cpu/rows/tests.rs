@@ -15,8 +15,8 @@ use crate::geometry::ConvShape;
 use crate::layer::Layer;
 use crate::plan::{Conv, Node, Op, Plan, Source};
 use crate::{
-    Activation, BatchNormConfig, Conv2d, Conv2dConfig, Graph, MaxPool2d, Mode, PadChannels, Padding,
-    Upsample, batch_norm, conv2d, var_builder,
+    Activation, BatchNormConfig, Conv2d, Conv2dConfig, Graph, MaxPool2d, Mode, PadChannels, Padding, Upsample,
+    batch_norm, conv2d, var_builder,
 };
 
 fn tensor(shape: &[usize], seed: u64) -> Tensor {
@@ -34,8 +34,7 @@ fn on<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
 
 /// The output of one convolution.
 fn convolved(conv: &Conv2d, xs: &Tensor) -> Tensor {
-    let node =
-        Node { name: String::new(), op: conv.op(), variables: Vec::new(), inputs: vec![Source::Images] };
+    let node = Node { name: String::new(), op: conv.op(), variables: Vec::new(), inputs: vec![Source::Images] };
     let plan = Plan::of(vec![node], &[Source::Of(0)]);
     assert!(Rows::takes(&plan.stages[0]));
     Rows::new(&plan.stages, 0, |_| true).infer(std::slice::from_ref(xs)).unwrap().remove(0)
@@ -99,13 +98,9 @@ proptest! {
 
 /// One row of a convolution in the middle of an image, by these instructions.
 fn assert_right<S: Simd>(simd: S) {
-    for (inputs, outputs, kernel, stride, width) in [
-        (3, 16, (3, 3), 2, 25),
-        (20, 37, (1, 1), 1, 29),
-        (33, 33, (3, 3), 1, 27),
-        (17, 17, (5, 5), 1, 9),
-        (16, 16, (3, 2), 2, 13),
-    ] {
+    for (inputs, outputs, kernel, stride, width) in
+        [(3, 16, (3, 3), 2, 25), (20, 37, (1, 1), 1, 29), (33, 33, (3, 3), 1, 27), (17, 17, (5, 5), 1, 9), (16, 16, (3, 2), 2, 13)]
+    {
         let depthwise = inputs == outputs;
         let (height, of) = (kernel.0, if depthwise { inputs } else { 1 });
         let s = ConvShape {
@@ -149,19 +144,9 @@ fn assert_right<S: Simd>(simd: S) {
         if depthwise {
             simd.vectorize(Depthwise { under, kernel, stride, filters, output, out: &mut out });
         } else {
-            simd.vectorize(Product {
-                under,
-                in_channels: inputs,
-                kernel,
-                stride,
-                filters,
-                output,
-                out: &mut out,
-            });
+            simd.vectorize(Product { under, in_channels: inputs, kernel, stride, filters, output, out: &mut out });
         }
-        let channel = |channel: usize| {
-            output.lanes(&out, channel / GROUP).iter().map(move |lanes| lanes[channel % GROUP])
-        };
+        let channel = |channel: usize| output.lanes(&out, channel / GROUP).iter().map(move |lanes| lanes[channel % GROUP]);
         let found: Vec<f32> = (0..outputs).flat_map(channel).collect();
         let error = plain(&s, &x, &flat(&weight)).relative_error(&found);
         assert!(error <= 1e-6, "{simd:?} {s:?}: {error:e}");
@@ -188,12 +173,10 @@ fn network(channels: usize) -> Graph {
     let vb = var_builder(&vars, 7, &Device::Cpu);
     let mut graph = Graph::new();
     let images = graph.images();
-    let light = |out: usize, kernel, stride, activation, name: &'static str| {
+    let light = |inputs: usize, out: usize, kernel, stride, activation, name: &str| {
         let groups = if kernel == 1 { 1 } else { out };
         let config = Conv2dConfig { stride, groups, activation, ..Default::default() };
-        move |inputs: usize, vb: &candle_nn::VarBuilder| {
-            conv2d(inputs, out, kernel, config, vb.pp(name)).unwrap()
-        }
+        conv2d(inputs, out, kernel, config, vb.pp(name)).unwrap()
     };
     let (relu, linear) = (Activation::Relu, Activation::Linear);
     let stem = Conv2dConfig { stride: 2, padding: Padding::all(1), ..Default::default() };
@@ -201,27 +184,25 @@ fn network(channels: usize) -> Graph {
     let x = graph.add(x, batch_norm(channels, BatchNormConfig::default(), vb.pp("norm")).unwrap());
     let x = graph.add(x, relu);
     let wide = channels + 5;
-    let y = graph.add(x, light(channels, 5, 1, Activation::Silu, "a")(channels, &vb));
-    let y = graph.add(y, light(wide, 1, 1, linear, "b")(channels, &vb));
+    let y = graph.add(x, light(channels, channels, 5, 1, Activation::Silu, "a"));
+    let y = graph.add(y, light(channels, wide, 1, 1, linear, "b"));
     let skip = graph.add(x, PadChannels::to(wide));
     let y = graph.sum(y, skip);
     let high = graph.add(y, Activation::Elu);
-    let y = graph.add(high, light(wide, 3, 1, relu, "c")(wide, &vb));
+    let y = graph.add(high, light(wide, wide, 3, 1, relu, "c"));
     let low = graph.add(y, MaxPool2d::new(2, 2).unwrap());
-    let y = graph.add(low, light(wide, 3, 2, relu, "d")(wide, &vb));
+    let y = graph.add(low, light(wide, wide, 3, 2, relu, "d"));
     let up = graph.add(y, Upsample::new(2).unwrap());
     let both = graph.sum(low, up);
-    let y = graph.add(both, light(9, 1, 1, linear, "e")(wide, &vb));
-    let y = graph.add(y, light(9, 3, 1, linear, "f")(9, &vb));
+    let y = graph.add(both, light(wide, 9, 1, 1, linear, "e"));
+    let y = graph.add(y, light(9, 9, 3, 1, linear, "f"));
     graph.outputs([y, high]);
     graph
 }
 
 #[test]
 fn a_network_gives_what_its_layers_give_on_any_number_of_threads() {
-    for (batch, channels, height, width) in
-        [(1, 3, 64, 48), (2, 16, 32, 40), (3, 21, 20, 12), (1, 40, 96, 104)]
-    {
+    for (batch, channels, height, width) in [(1, 3, 64, 48), (2, 16, 32, 40), (3, 21, 20, 12), (1, 40, 96, 104)] {
         let net = network(channels);
         let images = tensor(&[batch, 3, height, width], 3);
         let found = on(1, || net.forward_all(&images, Mode::Eval).unwrap());
@@ -242,8 +223,7 @@ fn a_network_gives_what_its_layers_give_on_any_number_of_threads() {
 #[test]
 fn what_is_no_number_stays() {
     let config = Conv2dConfig { bias: false, groups: 2, activation: Activation::Relu, ..Default::default() };
-    let conv =
-        Conv2d::new(Tensor::ones((2, 1, 1, 1), DType::F32, &Device::Cpu).unwrap(), None, config).unwrap();
+    let conv = Conv2d::new(Tensor::ones((2, 1, 1, 1), DType::F32, &Device::Cpu).unwrap(), None, config).unwrap();
     let xs = Tensor::new(&[[[[f32::NAN]], [[-1.0]]]], &Device::Cpu).unwrap();
     let ys = flat(&convolved(&conv, &xs));
     assert!(ys[0].is_nan() && ys[1] == 0.0, "{ys:?}");
