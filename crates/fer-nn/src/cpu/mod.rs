@@ -1,6 +1,6 @@
 //! The arithmetic on the CPU: slices in, slices out; and an engine that runs the convolutional stages of a plan as one.
 //!
-//! Every kernel splits its work by the shapes alone, never by the number of threads, and adds partial sums in a
+//! Every kernel splits its sums by the shapes alone, never by the number of threads, and adds partial sums in a
 //! fixed order: the result is the same to the bit on one thread and on many.
 
 pub(crate) mod activate;

@@ -15,6 +15,7 @@ mod depthwise;
 mod filters;
 mod images;
 mod layer;
+mod line;
 mod network;
 mod product;
 mod row;

@@ -2,6 +2,7 @@
 
 use super::layer::Step;
 use super::row::{Kept, Row};
+use crate::cpu::groups::GROUP;
 use crate::cpu::scratch::with_scratch;
 
 /// A layer at work.
@@ -22,13 +23,13 @@ pub(super) fn run(steps: &[Step], image: usize, source: Option<Kept>, first: usi
     let Some((last, between)) = steps.split_last() else { return };
     // Each layer keeps the rows under the next one's kernel.
     let capacity = |i: usize| steps[i + 1].window.kernel.max(1);
-    let lens = between.iter().enumerate().map(|(i, step)| capacity(i) * step.output.len());
+    let lens =
+        between.iter().enumerate().map(|(i, step)| (capacity(i) * step.output.len()).next_multiple_of(GROUP));
     with_scratch(lens.clone().sum(), |mut memory| {
-        // The zeros around the rows.
-        memory.fill(0.0);
         let mut levels = Vec::with_capacity(steps.len());
         for ((i, step), len) in between.iter().enumerate().zip(lens) {
             let (rows, rest) = memory.split_at_mut(len);
+            step.output.clear_around(&mut rows[..capacity(i) * step.output.len()]);
             levels.push(Level { step, rows, capacity: capacity(i), origin: 0, next: 0 });
             memory = rest;
         }

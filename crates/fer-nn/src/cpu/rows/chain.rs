@@ -159,6 +159,7 @@ impl Chain {
                 }
             }
             let mut window = Window::ROW;
+            let input_channels = sizes[i].channels;
             let work = match (layer, shapes[i]) {
                 (Layer::Convolution(of), Some(s)) => {
                     let ConvShape { kernel, stride, padding, .. } = s;
@@ -175,8 +176,8 @@ impl Chain {
                     Work::Upsample(*factor)
                 }
                 (Layer::Join(skip, after), _) => Work::Join(skip.map(&map), *after),
-                (Layer::Load, _) => images.map_or(Work::Copy, Work::Load),
-                _ => Work::Copy,
+                (Layer::Load, _) => images.map_or(Work::Copy(input_channels), Work::Load),
+                _ => Work::Copy(input_channels),
             };
             steps.push(Step { work, window, in_height: sizes[i].height, output: row });
         }

@@ -89,7 +89,8 @@ impl Depthwise<'_> {
                 }
                 weight = weight.add(kernel[1] * GROUP);
             }
-            let out = out.as_mut_ptr().add(group * output.group_len() + (output.before + first) * GROUP + lane);
+            let out =
+                out.as_mut_ptr().add(group * output.group_len() + (output.before + first) * GROUP + lane);
             let scale = load(simd, filters.scale[group].0.as_ptr().add(lane));
             let shift = load(simd, filters.shift[group].0.as_ptr().add(lane));
             for (m, &sum) in sums.iter().enumerate() {

@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 
 use candle_core::Result;
 
+use super::line::{Line, in_lines};
 use super::row::Row;
 use crate::channel::constants;
-use crate::cpu::groups::{GROUP, Lanes, groups, in_lanes};
+use crate::cpu::groups::{GROUP, groups};
 use crate::cpu::read;
 use crate::plan::{Conv, Norm};
 
@@ -19,7 +20,7 @@ pub(super) struct Convolution {
     /// Whether negative outputs become 0.
     pub relu: bool,
     /// The weight in order, where it never changes.
-    packed: OnceLock<Vec<Lanes>>,
+    packed: OnceLock<Vec<Line>>,
 }
 
 /// What a row of a convolution's output is made with.
@@ -27,10 +28,10 @@ pub(super) struct Convolution {
 pub(super) struct Filters<'a> {
     /// Of a depthwise convolution `(groups, kernel height, kernel width, 16)`; else for every group of outputs those of every row
     /// of the kernel, group of inputs, column and channel of the input as its rows lie, `(…, 16)`.
-    pub weight: Cow<'a, [Lanes]>,
+    pub weight: Cow<'a, [Line]>,
     /// What sums are multiplied by, and what is added then.
-    pub scale: Vec<Lanes>,
-    pub shift: Vec<Lanes>,
+    pub scale: Vec<Line>,
+    pub shift: Vec<Line>,
     pub relu: bool,
 }
 
@@ -81,21 +82,21 @@ impl Convolution {
                 (scale[i], shift[i]) = (factor, (shift[i] - channel.center()) * factor + shifted);
             }
         }
-        Ok(Filters { weight, scale: in_lanes(&scale), shift: in_lanes(&shift), relu: self.relu })
+        Ok(Filters { weight, scale: in_lines(&scale), shift: in_lines(&shift), relu: self.relu })
     }
 
-    fn by_channel(&self, values: &[f32]) -> Vec<Lanes> {
+    fn by_channel(&self, values: &[f32]) -> Vec<Line> {
         let taps: usize = self.kernel().iter().product();
         let channels = self.conv.weight.dims()[0];
-        let mut packed = vec![[0.0; GROUP]; groups(channels) * taps];
+        let mut packed = vec![Line([0.0; GROUP]); groups(channels) * taps];
         for (i, &value) in values.iter().enumerate() {
             let (channel, tap) = (i / taps, i % taps);
-            packed[channel / GROUP * taps + tap][channel % GROUP] = value;
+            packed[channel / GROUP * taps + tap].0[channel % GROUP] = value;
         }
         packed
     }
 
-    fn by_input(&self, values: &[f32], pitch: usize) -> Vec<Lanes> {
+    fn by_input(&self, values: &[f32], pitch: usize) -> Vec<Line> {
         let [height, width] = self.kernel();
         let [out_channels, in_channels] = [self.conv.weight.dims()[0], self.conv.weight.dims()[1]];
         let mut packed = Vec::new();
@@ -104,13 +105,13 @@ impl Convolution {
                 for inputs in 0..in_channels.div_ceil(pitch) {
                     for at in 0..depth(width, pitch, in_channels, inputs) {
                         let (kx, input) = (at / pitch, inputs * pitch + at % pitch);
-                        packed.push(std::array::from_fn(|lane| {
+                        packed.push(Line(std::array::from_fn(|lane| {
                             let output = outputs * GROUP + lane;
                             if output >= out_channels || input >= in_channels {
                                 return 0.0;
                             }
                             values[((output * in_channels + input) * height + ky) * width + kx]
-                        }));
+                        })));
                     }
                 }
             }

@@ -111,7 +111,8 @@ pub(super) struct Step<'a> {
 
 pub(super) enum Work<'a> {
     Load(Images<'a>),
-    Copy,
+    /// So many channels; the others become 0.
+    Copy(usize),
     Product(ConvShape, Filters<'a>),
     Depthwise(ConvShape, Filters<'a>),
     Maximum,
@@ -127,11 +128,7 @@ impl Step<'_> {
         let output = self.output;
         match &self.work {
             Work::Load(images) => images.load(image, y, output, out),
-            Work::Copy => {
-                for group in 0..under.row.groups.min(output.groups) {
-                    output.columns_mut(out, group).copy_from_slice(under.row.columns(under.rows()[0], group));
-                }
-            }
+            Work::Copy(channels) => copy(&under, *channels, output, out),
             Work::Product(s, filters) => Product {
                 under,
                 in_channels: s.in_channels,
@@ -179,6 +176,22 @@ impl Step<'_> {
                 }
             }
         }
+    }
+}
+
+fn copy(under: &Under, channels: usize, output: Row, out: &mut [f32]) {
+    let input = under.rows()[0];
+    for group in 0..output.groups {
+        let to = output.columns_mut(out, group);
+        let kept = channels.saturating_sub(group * GROUP);
+        if kept == 0 {
+            to.fill(0.0);
+            continue;
+        }
+        to.copy_from_slice(under.row.columns(input, group));
+        // What lies beyond the channels of the input is not always 0.
+        let to = to.as_chunks_mut::<GROUP>().0;
+        to.iter_mut().for_each(|lanes| lanes[kept.min(GROUP)..].fill(0.0));
     }
 }
 

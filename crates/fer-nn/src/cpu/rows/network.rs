@@ -9,6 +9,7 @@ use super::band;
 use super::chain::{self, Chain};
 use super::images::{Images, to_planes};
 use super::layer::{From, Size};
+use super::line::{Line, sized, values};
 use super::row::Kept;
 use crate::plan::{Op, Source, Stage};
 
@@ -29,7 +30,7 @@ pub(crate) struct Rows {
     /// The stages of the plan whose outputs are given back, in that order.
     pub outputs: Vec<usize>,
     /// The maps of the chains.
-    idle: Arc<Mutex<Vec<Vec<Vec<f32>>>>>,
+    idle: Arc<Mutex<Vec<Vec<Vec<Line>>>>>,
 }
 
 impl Rows {
@@ -81,7 +82,7 @@ impl Rows {
             let output = |&stage: &usize| {
                 let at = self.chain_of(From::Stage(stage - self.first));
                 let dims = sizes[at][sizes[at].len() - 1].dims(batch);
-                Tensor::from_vec(to_planes(&maps[at], dims), &dims, &Device::Cpu)
+                Tensor::from_vec(to_planes(values(&maps[at]), dims), &dims, &Device::Cpu)
             };
             self.outputs.iter().map(output).collect()
         });
@@ -121,10 +122,16 @@ impl Rows {
         Ok(sizes)
     }
 
-    fn run(&self, images: &[Images], batch: usize, sizes: &[Vec<Size>], maps: &mut [Vec<f32>]) -> Result<()> {
+    fn run(
+        &self,
+        images: &[Images],
+        batch: usize,
+        sizes: &[Vec<Size>],
+        maps: &mut [Vec<Line>],
+    ) -> Result<()> {
         for (i, (chain, of_chain)) in self.chains.iter().zip(sizes).enumerate() {
             let (before, rest) = maps.split_at_mut(i);
-            let map = |from: From| &before[self.chain_of(from)][..];
+            let map = |from: From| values(&before[self.chain_of(from)]);
             let (given, source) = match chain.input {
                 From::Input(k) => (Some(images[k]), None),
                 From::Stage(_) => {
@@ -136,8 +143,7 @@ impl Rows {
             let steps = chain.steps(of_chain, given, map)?;
             let output = of_chain[of_chain.len() - 1];
             let (row_len, height) = (output.row().len(), output.height);
-            let out = &mut rest[0];
-            out.resize(batch * height * row_len, 0.0);
+            let out = sized(&mut rest[0], batch * height * row_len);
             let work: usize =
                 chain.layers.iter().zip(&of_chain[1..]).map(|(layer, &size)| layer.work(size)).sum();
             let threads = rayon::current_num_threads().min(work / WORK).max(1);

@@ -72,7 +72,8 @@ impl Product<'_> {
         // columns; the weights are walked in their order, from the row of the kernel that lies on the first row; scales, shifts
         // and the output's columns are there.
         unsafe {
-            let mut weight = filters.weight.as_ptr().add((group * kernel[0] + under.first) * of_row).cast::<f32>();
+            let mut weight =
+                filters.weight.as_ptr().add((group * kernel[0] + under.first) * of_row).cast::<f32>();
             let mut sums = [[simd.splat_f32s(0.0); V]; M];
             for row in under.rows() {
                 for in_group in 0..in_groups {

@@ -117,7 +117,10 @@ pub(super) struct Under<'a> {
 impl<'a> Under<'a> {
     pub fn new(kept: Kept<'a>, window: Window, y: usize, height: usize) -> Self {
         let under = window.under(y, height);
-        let first = (under.start + window.before).saturating_sub(window.start(y));
+        let first = match under.is_empty() {
+            true => 0,
+            false => under.start + window.before - window.start(y),
+        };
         let mut rows: [&[f32]; TALLEST] = [&[]; TALLEST];
         let count = under.len();
         rows.iter_mut().zip(under).for_each(|(row, y)| *row = kept.at(y));
@@ -144,6 +147,8 @@ mod tests {
         assert_eq!((under(0).first, under(0).rows()), (1, &[&[0.0][..], &[1.0]][..]));
         assert_eq!((under(2).first, under(2).rows()), (0, &[&[3.0][..]][..]));
         let far = Window { kernel: 2, stride: 1, before: 3, repeat: 1 };
-        assert!(Under::new(kept, far, 0, 4).rows().is_empty());
+        assert_eq!((Under::new(kept, far, 0, 4).first, Under::new(kept, far, 0, 4).rows().len()), (0, 0));
+        let below = Window { kernel: 2, stride: 3, before: 0, repeat: 1 };
+        assert_eq!((Under::new(kept, below, 2, 4).first, Under::new(kept, below, 2, 4).rows().len()), (0, 0));
     }
 }

@@ -23,5 +23,10 @@ pub(super) unsafe fn store<S: Simd>(_: S, values: S::f32s, to: *mut f32) {
 pub(super) fn finish<S: Simd>(simd: S, sum: S::f32s, [scale, shift]: [S::f32s; 2], relu: bool) -> S::f32s {
     let y = simd.mul_add_e_f32s(sum, scale, shift);
     let zero = simd.splat_f32s(0.0);
-    if relu { simd.select_f32s(simd.less_than_f32s(y, zero), zero, y) } else { y }
+    match (relu, S::F32_LANES) {
+        (false, _) => y,
+        (true, 1) => simd.select_f32s(simd.less_than_f32s(y, zero), zero, y),
+        // Of a number and what is none, x86's maximum is the second operand, and NEON's what is none.
+        (true, _) => simd.max_f32s(zero, y),
+    }
 }
