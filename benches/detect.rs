@@ -1,12 +1,9 @@
 //! Faces in a picture of 640×480: finding them on one thread, with the eyes, and with their emotions on two.
 
-use std::collections::HashMap;
 use std::hint::black_box;
 
-use candle_core::Device;
-use candle_nn::VarMap;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fer::model::{Classifier, DcnnConfig, ModelConfig};
+use fer::Recognizer;
 use fer_detect::{Detector, DetectorConfig};
 use image::RgbImage;
 
@@ -14,13 +11,8 @@ fn detect(c: &mut Criterion) {
     let picture = three_faces();
     let without_eyes = Detector::with(DetectorConfig { eyes: false, ..DetectorConfig::default() }).unwrap();
     let detector = Detector::new().unwrap();
-    let classifier = untrained();
-    let emotions = || {
-        let faces = detector.detect_rgb(&picture).unwrap();
-        let pixels: Vec<u8> = faces.iter().flat_map(|face| face.crop(&picture, 48).into_raw()).collect();
-        classifier.predict_pixels(&pixels).unwrap()
-    };
-    assert_eq!(detector.detect_rgb(&picture).unwrap().len(), 3);
+    let recognizer = Recognizer::pretrained().unwrap();
+    assert_eq!(recognizer.recognize_rgb(&picture).unwrap().len(), 3);
     let mut group = c.benchmark_group("detect");
     group.sample_size(50);
     group.throughput(Throughput::Elements(1));
@@ -35,7 +27,9 @@ fn detect(c: &mut Criterion) {
     group.bench_function("faces and eyes", |b| {
         one.install(|| b.iter(|| black_box(detector.detect_rgb(&picture).unwrap())));
     });
-    group.bench_function("emotions on two threads", |b| two.install(|| b.iter(|| black_box(emotions()))));
+    group.bench_function("emotions on two threads", |b| {
+        two.install(|| b.iter(|| black_box(recognizer.recognize_rgb(&picture).unwrap())));
+    });
     group.finish();
 }
 
@@ -44,18 +38,6 @@ fn three_faces() -> RgbImage {
     let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/fer-detect/tests/photos/astronaut.png");
     let photo = image::open(photo).unwrap().to_rgb8();
     RgbImage::from_fn(640, 480, |x, y| *photo.get_pixel(120 + x % 213, y))
-}
-
-/// The notebook's network with its initial weights: as fast as with trained ones.
-fn untrained() -> Classifier {
-    let vars = VarMap::new();
-    DcnnConfig::default().network(fer::nn::var_builder(&vars, 42, &Device::Cpu)).unwrap();
-    let labels = ["happy", "sad", "neutral"].map(String::from).to_vec();
-    let config = ModelConfig::dcnn(DcnnConfig::default(), labels).unwrap();
-    let vars = vars.data().lock().unwrap();
-    let tensors: HashMap<_, _> =
-        vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().detach())).collect();
-    Classifier::new(config, tensors, &Device::Cpu).unwrap()
 }
 
 criterion_group!(benches, detect);

@@ -104,7 +104,7 @@ impl Recognizer {
             _ => face.square(Framing::FER2013).cut(picture, side).into(),
         };
         let faces = self.detector.detect_rgb(picture)?;
-        Ok(faces.into_iter().map(|face| FaceCrop { crop: crop(&face), face }).collect())
+        Ok(faces.into_par_iter().map(|face| FaceCrop { crop: crop(&face), face }).collect())
     }
 
     /// The second half: what the faces of each picture show, all in one pass of the classifier.

@@ -3,10 +3,9 @@
 use candle_core::{Device, Result, Tensor};
 use fer_nn::{Activation, Graph, MaxPool2d, Mode, PadChannels};
 use image::RgbImage;
-use image::imageops::{self, FilterType};
 
 use crate::geometry::{Point, Rect};
-use crate::picture::square;
+use crate::picture::{resized, square};
 use crate::suppress::groups;
 use crate::weights::{Conv, Weights, sigmoid};
 
@@ -97,7 +96,7 @@ impl BlazeFace {
         let center = bounds.center();
         let (left, top) = ((center.x - side / 2.0).round(), (center.y - side / 2.0).round());
         let part = square(picture, left as i64, top as i64, side as u32);
-        let part = imageops::resize(&part, SIDE, SIDE, FilterType::Triangle);
+        let part = resized(&part, SIDE, SIDE);
         // From shares of the square to the picture.
         let place = |p: Point| Point { x: left + p.x * side, y: top + p.y * side };
         let mut best: Option<(f32, [Point; 2])> = None;

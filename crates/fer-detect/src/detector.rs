@@ -1,6 +1,7 @@
 //! The detector: from a picture to its faces.
 
 use image::{DynamicImage, RgbImage};
+use rayon::prelude::*;
 
 use crate::Error;
 use crate::blaze::BlazeFace;
@@ -140,16 +141,15 @@ impl Detector {
             found.extend(self.find_tilted(small)?);
             found = once(&found, self.faces.overlap());
         }
-        let mut faces = Vec::new();
-        for Found { bounds, score, landmarks } in found {
+        let face = |Found { bounds, score, landmarks }| {
             let bounds = bounds.scaled(scale);
-            if bounds.width < least_face || bounds.height < least_face {
-                continue;
-            }
-            let eyes = if eyes { self.eyes.eyes(picture, bounds)? } else { None };
-            faces.push(Face { bounds, score, landmarks: landmarks.map(|point| point.scaled(scale)), eyes });
-        }
-        Ok(faces)
+            let is_large = bounds.width >= least_face && bounds.height >= least_face;
+            is_large.then(|| {
+                let eyes = if eyes { self.eyes.eyes(picture, bounds)? } else { None };
+                Ok(Face { bounds, score, landmarks: landmarks.map(|point| point.scaled(scale)), eyes })
+            })
+        };
+        found.into_par_iter().filter_map(face).collect()
     }
 
     /// What is found in the picture turned to either side, in its own pixels.

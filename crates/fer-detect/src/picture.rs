@@ -1,7 +1,9 @@
 //! Parts and sizes of a picture.
 
-use image::imageops::{self, FilterType};
-use image::{Rgb, RgbImage};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use image::{Rgb, RgbImage, imageops};
 
 use crate::geometry::{Point, Scale};
 
@@ -16,7 +18,21 @@ pub(crate) fn limited(picture: &RgbImage, limit: u32) -> (Option<RgbImage>, Scal
     let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
     let (new_width, new_height) = (side(width), side(height));
     let scale = Scale { x: width as f32 / new_width as f32, y: height as f32 / new_height as f32 };
-    (Some(imageops::resize(picture, new_width, new_height, FilterType::Triangle)), scale)
+    (Some(resized(picture, new_width, new_height)), scale)
+}
+
+/// A picture in another size, neither of them empty: linear, over as many pixels as become one (Pillow's `BILINEAR`).
+pub(crate) fn resized(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let mut out = RgbImage::new(width, height);
+    let linear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let from = TypedImageRef::<U8x3>::from_buffer(picture.width(), picture.height(), picture.as_raw());
+    let to = TypedImage::<U8x3>::from_buffer(width, height, &mut out);
+    // Both buffers have three bytes for each pixel and both pictures have pixels: it does not fail.
+    if let (Ok(from), Ok(mut to)) = (from, to) {
+        let done = Resizer::new().resize_typed(&from, &mut to, &linear);
+        debug_assert!(done.is_ok(), "{done:?}");
+    }
+    out
 }
 
 /// The square of `side` pixels whose upper left corner is at (`left`, `top`), black where it lies outside.
@@ -81,6 +97,17 @@ mod tests {
         let (x, y, _) = turned.enumerate_pixels().max_by_key(|(_, _, pixel)| pixel.0[0]).unwrap();
         let at = back(Point { x: x as f32 + 0.5, y: y as f32 + 0.5 });
         assert!((at.x - 30.5).abs() < 0.8 && (at.y - 8.5).abs() < 0.8, "{at:?}");
+    }
+
+    #[test]
+    fn a_smaller_picture_is_what_the_triangle_gives() {
+        let picture = RgbImage::from_fn(93, 41, |x, y| Rgb([x * 2, y * 6, (x * y) % 256].map(|v| v as u8)));
+        for (width, height) in [(93, 41), (31, 20), (64, 17), (1, 1), (120, 50)] {
+            let found = resized(&picture, width, height);
+            let expected = imageops::resize(&picture, width, height, imageops::FilterType::Triangle);
+            let off = found.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(off <= Some(1), "{width}×{height}: off by {off:?}");
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! where ⊙ multiplies position by position; summed over input channels, that is one matrix product for each of
-//! the n² positions: F(4×4, 3×3) needs 36 multiplications where 144 are plain, F(6×6, 3×3) 64 instead of 324,
-//! F(4×4, 5×5) 64 instead of 400. The input's gradient is the convolution of the output's with the kernel turned
+//! the n² positions: F(2×2, 3×3) needs 16 multiplications where 36 are plain, F(4×4, 3×3) 36 instead of 144,
+//! F(6×6, 3×3) 64 instead of 324, F(4×4, 5×5) 64 instead of 400. The input's gradient is the convolution of the output's with the kernel turned
 //! by half; the weight's is itself a minimal filtering with tiles of the output's gradient as kernels
 //! ([`mod@weight_gradient`]).
 //!
@@ -54,6 +54,7 @@ pub(super) enum Direction {
 /// The minimal filterings: m×m outputs and r×r kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Filtering {
+    F2x3,
     F4x3,
     F6x3,
     F4x5,
@@ -61,6 +62,10 @@ enum Filtering {
 
 /// Transforming a weight and reading it takes as long as about this many tiles.
 const TILES_OF_WEIGHT: usize = 100;
+
+/// Reading a weight that was transformed before takes as long as about this many tiles. Few images that are small take small
+/// tiles, for theirs is the smallest weight.
+const SMALL_TILES_OF_WEIGHT: usize = 25;
 
 /// Summing up a weight's gradient and transforming it back takes as long as about this many tiles.
 const TILES_OF_GRADIENT: usize = 30;
@@ -72,8 +77,14 @@ impl Filtering {
             return Self::F4x5;
         }
         let tiles = |side: usize| s.batch * height.div_ceil(side) * width.div_ceil(side);
-        let larger = 64 * (tiles(6) + weight) < 36 * (tiles(4) + weight);
-        if larger { Self::F6x3 } else { Self::F4x3 }
+        let work = |side: usize, weight: usize| (side + 2).pow(2) * (tiles(side) + weight);
+        if work(6, weight) < work(4, weight) {
+            Self::F6x3
+        } else if work(2, SMALL_TILES_OF_WEIGHT) < work(4, SMALL_TILES_OF_WEIGHT) {
+            Self::F2x3
+        } else {
+            Self::F4x3
+        }
     }
 
     /// The one for a convolution to an output of some size.
@@ -112,6 +123,7 @@ pub(super) fn transform_weight(weight: &[f32], direction: Direction, s: &ConvSha
         }
     };
     match Filtering::of_output(s, height, width) {
+        Filtering::F2x3 => kernel.transform::<3, 4>(out),
         Filtering::F4x3 => kernel.transform::<3, 6>(out),
         Filtering::F6x3 => kernel.transform::<3, 8>(out),
         Filtering::F4x5 => kernel.transform::<5, 8>(out),
@@ -142,6 +154,7 @@ pub(super) fn convolve<T: Send>(
     let data = out;
     let out = Output { data, batch: s.batch, channels, height, width, pool };
     match Filtering::of_output(s, height, width) {
+        Filtering::F2x3 => convolve::convolve::<2, 4, T>(x, kernel, origin, out, finish),
         Filtering::F4x3 => convolve::convolve::<4, 6, T>(x, kernel, origin, out, finish),
         Filtering::F6x3 => convolve::convolve::<6, 8, T>(x, kernel, origin, out, finish),
         Filtering::F4x5 => convolve::convolve::<4, 8, T>(x, kernel, origin, out, finish),
@@ -152,6 +165,7 @@ pub(super) fn convolve<T: Send>(
 pub(super) fn weight_gradient(x: Images, dy: Images, s: &ConvShape, dw: &mut [f32]) {
     let origin = (-(s.padding.0 as isize), -(s.padding.1 as isize));
     match Filtering::of(s, s.out_height, s.out_width, TILES_OF_GRADIENT) {
+        Filtering::F2x3 => weight_gradient::weight_gradient::<3, 2, 4>(x, dy, s.batch, origin, dw),
         Filtering::F4x3 => weight_gradient::weight_gradient::<3, 4, 6>(x, dy, s.batch, origin, dw),
         Filtering::F6x3 => weight_gradient::weight_gradient::<3, 6, 8>(x, dy, s.batch, origin, dw),
         Filtering::F4x5 => weight_gradient::weight_gradient::<5, 4, 8>(x, dy, s.batch, origin, dw),
@@ -163,7 +177,8 @@ pub(super) fn weight_gradient(x: Images, dy: Images, s: &ConvShape, dw: &mut [f3
 pub(super) fn shares(s: &ConvShape) -> [f64; 2] {
     [TILES_OF_WEIGHT, TILES_OF_GRADIENT].map(|weight| {
         let (tile, kernel) = match Filtering::of(s, s.out_height, s.out_width, weight) {
-            Filtering::F4x3 => (4_usize, 3),
+            Filtering::F2x3 => (2_usize, 3),
+            Filtering::F4x3 => (4, 3),
             Filtering::F6x3 => (6, 3),
             Filtering::F4x5 => (4, 5),
         };

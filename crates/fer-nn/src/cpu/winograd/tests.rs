@@ -117,6 +117,7 @@ fn errors_are_below_a_hundred_thousandth_of_the_norm() {
         shape(1, (64, 128), (24, 24), 3),
         shape(12, (128, 128), (24, 24), 3),
         shape(2, (256, 256), (12, 12), 3),
+        shape(3, (256, 256), (6, 6), 3),
     ] {
         assert_accurate(s);
     }

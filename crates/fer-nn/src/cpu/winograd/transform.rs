@@ -1,8 +1,8 @@
 //! The linear maps of Winograd's minimal filtering along one axis.
 //!
-//! Products of polynomials are computed at the points 0, 1, −1, ½, −2 and ∞ (six values) or 0, ±1, ±2, ±½ and ∞
-//! (eight values), after Cook and Toom. Both sets are chosen for their error in f32, far below that of 0, ±1, ±2,
-//! ±3 …
+//! Products of polynomials are computed at the points 0, 1, −1 and ∞ (four values), 0, 1, −1, ½, −2 and ∞ (six values) or
+//! 0, ±1, ±2, ±½ and ∞ (eight values), after Cook and Toom. The sets are chosen for their error in f32, far below that of 0, ±1,
+//! ±2, ±3 …
 
 use pulp::Simd;
 
@@ -21,6 +21,13 @@ pub(super) struct Evaluate;
 
 /// Aᵀ: the sums of the points' powers, the transposed evaluation.
 pub(super) struct Interpolate;
+
+impl Map<4, 4> for Input {
+    #[inline(always)]
+    fn apply<S: Simd>(d: [Vector<S>; 4]) -> [Vector<S>; 4] {
+        [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[3] - d[1]]
+    }
+}
 
 impl Map<6, 6> for Input {
     #[inline(always)]
@@ -65,6 +72,13 @@ fn horner<S: Simd, const L: usize>(g: &[Vector<S>; L], point: f32) -> Vector<S> 
     value
 }
 
+impl<const L: usize> Map<L, 4> for Evaluate {
+    #[inline(always)]
+    fn apply<S: Simd>(g: [Vector<S>; L]) -> [Vector<S>; 4] {
+        [g[0], horner(&g, 1.0).times(0.5), horner(&g, -1.0).times(0.5), g[L - 1]]
+    }
+}
+
 impl<const L: usize> Map<L, 6> for Evaluate {
     #[inline(always)]
     fn apply<S: Simd>(g: [Vector<S>; L]) -> [Vector<S>; 6] {
@@ -99,6 +113,20 @@ impl<const L: usize> Map<L, 8> for Evaluate {
 const TWO: [f32; 6] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 const HALF: [f32; 6] = [1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125];
 const MINUS_TWO: [f32; 6] = [1.0, -2.0, 4.0, -8.0, 16.0, -32.0];
+
+impl<const M: usize> Map<4, M> for Interpolate {
+    #[inline(always)]
+    fn apply<S: Simd>(t: [Vector<S>; 4]) -> [Vector<S>; M] {
+        let of_one = [t[1] + t[2], t[1] - t[2]];
+        let mut y = [t[0]; M];
+        y[0] = t[0] + of_one[0];
+        for k in 1..M {
+            y[k] = of_one[k % 2];
+        }
+        y[M - 1] = y[M - 1] + t[3];
+        y
+    }
+}
 
 impl<const M: usize> Map<6, M> for Interpolate {
     #[inline(always)]
