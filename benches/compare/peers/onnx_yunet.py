@@ -74,7 +74,7 @@ def network():
     heads = ["class", "box", "object", "points"]
     names = [graph.block(x, f"head.{i}.{head}", False) for i, x in enumerate(levels) for head in heads]
     images = helper.make_tensor_value_info("images", 1, [1, 3, "height", "width"])
-    outputs = [helper.make_tensor_value_info(name, 1, None) for name in names]
+    outputs = [helper.make_tensor_value_info(name, 1, [None] * 4) for name in names]
     network = helper.make_graph(graph.nodes, "yunet", [images], outputs, graph.weights)
     model = helper.make_model(network, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model, full_check=True)

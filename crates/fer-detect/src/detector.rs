@@ -133,6 +133,10 @@ impl Detector {
         if picture.is_empty() {
             return Ok(Vec::new());
         }
+        rayon::scope(|_| self.find(picture))
+    }
+
+    fn find(&self, picture: &RgbImage) -> Result<Vec<Face>, Error> {
         let DetectorConfig { size_limit, least_face, tilted, eyes, .. } = self.config;
         let (small, scale) = limited(picture, size_limit);
         let small = small.as_ref().unwrap_or(picture);

@@ -30,6 +30,11 @@ impl Pieces {
         if !self.fuses(images) && !is_bytes {
             return self.in_turn(layers, images, Mode::Eval);
         }
+        // On a thread of the pool from here on: to go there for each layer would cost more than a small layer.
+        rayon::scope(|_| self.infer_in_pieces(layers, images))
+    }
+
+    fn infer_in_pieces(&self, layers: &Layers, images: &Tensor) -> Result<Vec<Tensor>> {
         let mut values = Values::from([(Source::Images, images.clone())]);
         for piece in self.of_inference() {
             let read = |inputs: &[Source]| {

@@ -103,8 +103,9 @@ impl Depthwise<'_> {
     #[inline(always)]
     fn all<S: Simd, const K: usize>(&mut self, simd: S) {
         for group in 0..self.output.groups {
-            for lane in (0..GROUP).step_by(S::F32_LANES) {
-                for (first, columns) in blocks(self.output.width, MOST_COLUMNS) {
+            for (first, columns) in blocks(self.output.width, MOST_COLUMNS) {
+                // All lanes of a block's cache lines while these are near.
+                for lane in (0..GROUP).step_by(S::F32_LANES) {
                     macro_rules! of_columns {
                         ($($m:literal)*) => {
                             match columns {

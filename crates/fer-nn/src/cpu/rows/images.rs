@@ -75,12 +75,16 @@ impl<'a> Images<'a> {
 pub(super) fn to_planes(map: &[f32], [batch, channels, height, width]: [usize; 4]) -> Vec<f32> {
     let row = Row { groups: groups(channels), pitch: GROUP, width, ..Row::default() };
     let mut planes = vec![0.0; batch * channels * height * width];
-    planes.par_chunks_exact_mut(height * width).enumerate().for_each(|(plane, out)| {
-        let (image, channel) = (plane / channels, plane % channels);
-        let rows = map.chunks_exact(row.len()).skip(image * height);
-        for (out, of_row) in out.chunks_exact_mut(width).zip(rows) {
-            let lanes = row.lanes(of_row, channel / GROUP);
-            out.iter_mut().zip(lanes).for_each(|(out, lanes)| *out = lanes[channel % GROUP]);
+    let area = height * width;
+    let images = planes.par_chunks_exact_mut(channels * area).zip(map.par_chunks_exact(height * row.len()));
+    images.for_each(|(planes, rows)| {
+        for (y, of_row) in rows.chunks_exact(row.len()).enumerate() {
+            for (group, planes) in planes.chunks_mut(GROUP * area).enumerate() {
+                for (x, lanes) in row.lanes(of_row, group).iter().enumerate() {
+                    let column = planes[y * width + x..].iter_mut().step_by(area);
+                    column.zip(lanes).for_each(|(out, &value)| *out = value);
+                }
+            }
         }
     });
     planes

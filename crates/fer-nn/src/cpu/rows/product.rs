@@ -11,6 +11,9 @@ use super::row::{Row, Under, blocks};
 use super::vector::{finish, load, store};
 use crate::cpu::groups::GROUP;
 
+/// Two pixels of red, green and blue.
+const COLOURS: usize = 6;
+
 pub(super) struct Product<'a> {
     pub under: Under<'a>,
     pub in_channels: usize,
@@ -168,8 +171,10 @@ impl WithSimd for Product<'_> {
         // A step that is known becomes part of the instructions.
         match (S::F32_LANES, self.stride * self.under.row.pitch) {
             (16, GROUP) => in_blocks!(self, simd, GROUP, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
+            (16, COLOURS) => in_blocks!(self, simd, COLOURS, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
             (16, _) => in_blocks!(self, simd, 0, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
             (8, GROUP) => in_blocks!(self, simd, GROUP, 2, 1 2 3 4 5 6),
+            (8, COLOURS) => in_blocks!(self, simd, COLOURS, 2, 1 2 3 4 5 6),
             (8, _) => in_blocks!(self, simd, 0, 2, 1 2 3 4 5 6),
             (4, GROUP) => in_blocks!(self, simd, GROUP, 4, 1 2 3 4 5 6),
             (4, _) => in_blocks!(self, simd, 0, 4, 1 2 3 4 5 6),
