@@ -96,7 +96,7 @@ impl BlazeFace {
         let center = bounds.center();
         let (left, top) = ((center.x - side / 2.0).round(), (center.y - side / 2.0).round());
         let part = square(picture, left as i64, top as i64, side as u32);
-        let part = resized(&part, SIDE, SIDE);
+        let part = resized(&part, SIDE, SIDE)?;
         // From shares of the square to the picture.
         let place = |p: Point| Point { x: left + p.x * side, y: top + p.y * side };
         let mut best: Option<(f32, [Point; 2])> = None;

@@ -133,12 +133,13 @@ impl Detector {
         if picture.is_empty() {
             return Ok(Vec::new());
         }
+        // On a thread of the pool from here on, not there and back for each part.
         rayon::scope(|_| self.find(picture))
     }
 
     fn find(&self, picture: &RgbImage) -> Result<Vec<Face>, Error> {
         let DetectorConfig { size_limit, least_face, tilted, eyes, .. } = self.config;
-        let (small, scale) = limited(picture, size_limit);
+        let (small, scale) = limited(picture, size_limit)?;
         let small = small.as_ref().unwrap_or(picture);
         let mut found = self.faces.find(small, self.threshold)?;
         if tilted {

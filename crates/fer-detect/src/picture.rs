@@ -1,5 +1,6 @@
 //! Parts and sizes of a picture.
 
+use candle_core::{Error, Result};
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
@@ -8,31 +9,28 @@ use image::{Rgb, RgbImage, imageops};
 use crate::geometry::{Point, Scale};
 
 /// The picture with its longer side at most `limit`, and the factors back to its own pixels.
-pub(crate) fn limited(picture: &RgbImage, limit: u32) -> (Option<RgbImage>, Scale) {
+pub(crate) fn limited(picture: &RgbImage, limit: u32) -> Result<(Option<RgbImage>, Scale)> {
     let (width, height) = picture.dimensions();
     let longer = width.max(height);
     if longer <= limit {
-        return (None, Scale { x: 1.0, y: 1.0 });
+        return Ok((None, Scale { x: 1.0, y: 1.0 }));
     }
     let factor = f64::from(limit) / f64::from(longer);
     let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
     let (new_width, new_height) = (side(width), side(height));
     let scale = Scale { x: width as f32 / new_width as f32, y: height as f32 / new_height as f32 };
-    (Some(resized(picture, new_width, new_height)), scale)
+    Ok((Some(resized(picture, new_width, new_height)?), scale))
 }
 
 /// A picture in another size, neither of them empty: linear, over as many pixels as become one (Pillow's `BILINEAR`).
-pub(crate) fn resized(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+pub(crate) fn resized(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
     let mut out = RgbImage::new(width, height);
     let linear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     let from = TypedImageRef::<U8x3>::from_buffer(picture.width(), picture.height(), picture.as_raw());
     let to = TypedImage::<U8x3>::from_buffer(width, height, &mut out);
-    // Both buffers have three bytes for each pixel and both pictures have pixels: it does not fail.
-    if let (Ok(from), Ok(mut to)) = (from, to) {
-        let done = Resizer::new().resize_typed(&from, &mut to, &linear);
-        debug_assert!(done.is_ok(), "{done:?}");
-    }
-    out
+    let (from, mut to) = (from.map_err(Error::wrap)?, to.map_err(Error::wrap)?);
+    Resizer::new().resize_typed(&from, &mut to, &linear).map_err(Error::wrap)?;
+    Ok(out)
 }
 
 /// The square of `side` pixels whose upper left corner is at (`left`, `top`), black where it lies outside.
@@ -103,7 +101,7 @@ mod tests {
     fn a_smaller_picture_is_what_the_triangle_gives() {
         let picture = RgbImage::from_fn(93, 41, |x, y| Rgb([x * 2, y * 6, (x * y) % 256].map(|v| v as u8)));
         for (width, height) in [(93, 41), (31, 20), (64, 17), (1, 1), (120, 50)] {
-            let found = resized(&picture, width, height);
+            let found = resized(&picture, width, height).unwrap();
             let expected = imageops::resize(&picture, width, height, imageops::FilterType::Triangle);
             let off = found.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(off <= Some(1), "{width}×{height}: off by {off:?}");
@@ -112,8 +110,8 @@ mod tests {
 
     #[test]
     fn only_large_pictures_shrink() {
-        assert!(limited(&RgbImage::new(640, 100), 640).0.is_none());
-        let (small, scale) = limited(&RgbImage::new(1000, 333), 640);
+        assert!(limited(&RgbImage::new(640, 100), 640).unwrap().0.is_none());
+        let (small, scale) = limited(&RgbImage::new(1000, 333), 640).unwrap();
         assert_eq!(small.unwrap().dimensions(), (640, 213));
         assert!((scale.x - 1.5625).abs() < 1e-6 && (scale.y - 333.0 / 213.0).abs() < 1e-6);
     }

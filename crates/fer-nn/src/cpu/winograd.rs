@@ -10,9 +10,9 @@
 //!
 //! where ⊙ multiplies position by position; summed over input channels, that is one matrix product for each of
 //! the n² positions: F(2×2, 3×3) needs 16 multiplications where 36 are plain, F(4×4, 3×3) 36 instead of 144,
-//! F(6×6, 3×3) 64 instead of 324, F(4×4, 5×5) 64 instead of 400. The input's gradient is the convolution of the output's with the kernel turned
-//! by half; the weight's is itself a minimal filtering with tiles of the output's gradient as kernels
-//! ([`mod@weight_gradient`]).
+//! F(6×6, 3×3) 64 instead of 324, F(4×4, 5×5) 64 instead of 400. The input's gradient is the convolution of the
+//! output's with the kernel turned by half; the weight's is itself a minimal filtering with tiles of the output's
+//! gradient as kernels ([`mod@weight_gradient`]).
 //!
 //! Images lie in groups of channels, and so do their tiles. They are worked on in blocks of rows of tiles: along
 //! the columns all at once, then one row of the n×n positions after the other along the rows, through the products
@@ -63,8 +63,8 @@ enum Filtering {
 /// Transforming a weight and reading it takes as long as about this many tiles.
 const TILES_OF_WEIGHT: usize = 100;
 
-/// Reading a weight that was transformed before takes as long as about this many tiles. Few images that are small take small
-/// tiles, for theirs is the smallest weight.
+/// Reading a weight that was transformed before takes as long as about this many tiles; a weight's gradient is near enough. Few
+/// images that are small take small tiles, for theirs is the smallest weight.
 const SMALL_TILES_OF_WEIGHT: usize = 25;
 
 /// Summing up a weight's gradient and transforming it back takes as long as about this many tiles.

@@ -18,8 +18,8 @@ const FEW: usize = 4;
 pub(super) struct Chain {
     pub input: From,
     pub layers: Vec<Layer>,
-    /// The stage whose output it leaves.
-    pub stage: usize,
+    /// What it leaves as a map.
+    pub leaves: From,
 }
 
 /// Whether a stage can be done row by row.
@@ -66,17 +66,18 @@ impl Chain {
             From::Stage(_) if is_padded => vec![Layer::Copy(None)],
             From::Stage(_) => Vec::new(),
         };
-        Self { input, layers, stage: index }
+        Self { input, layers, leaves: From::Stage(index) }
     }
 
     /// What is given from outside, as a map.
     pub fn loading(input: usize) -> Self {
-        Self { input: From::Input(input), layers: vec![Layer::Load], stage: usize::MAX }
+        let input = From::Input(input);
+        Self { input, layers: vec![Layer::Load], leaves: input }
     }
 
     /// Adds a stage, which adds `skip`.
     pub fn push(&mut self, stage: &Stage, index: usize, skip: Option<From>) {
-        self.stage = index;
+        self.leaves = From::Stage(index);
         match &stage.op {
             Op::Conv2d(conv) => {
                 // What stands right after the convolution; the rest stands after the addition.

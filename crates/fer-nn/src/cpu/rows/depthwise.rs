@@ -103,20 +103,23 @@ impl Depthwise<'_> {
     #[inline(always)]
     fn all<S: Simd, const K: usize>(&mut self, simd: S) {
         for group in 0..self.output.groups {
-            for (first, columns) in blocks(self.output.width, MOST_COLUMNS) {
-                // All lanes of a block's cache lines while these are near.
-                for lane in (0..GROUP).step_by(S::F32_LANES) {
-                    macro_rules! of_columns {
-                        ($($m:literal)*) => {
-                            match columns {
-                                // SAFETY: `run` made the assertions; blocks lie within the width.
-                                $($m => unsafe { self.block::<S, $m, K>(simd, [group, lane], first) },)*
-                                _ => unreachable!("blocks have 1 to {MOST_COLUMNS} columns"),
-                            }
-                        };
-                    }
-                    of_columns!(1 2 3 4 5 6 7 8 9 10);
+            for (first, columns, count) in blocks(self.output.width, MOST_COLUMNS) {
+                macro_rules! of_columns {
+                    ($($m:literal)*) => {
+                        match columns {
+                            _ if count == 0 => {}
+                            $($m => for block in 0..count {
+                                // All lanes of a block's cache lines while these are near.
+                                for lane in (0..GROUP).step_by(S::F32_LANES) {
+                                    // SAFETY: `run` made the assertions; blocks lie within the width.
+                                    unsafe { self.block::<S, $m, K>(simd, [group, lane], first + block * $m) };
+                                }
+                            },)*
+                            _ => unreachable!("blocks have 1 to {MOST_COLUMNS} columns"),
+                        }
+                    };
                 }
+                of_columns!(1 2 3 4 5 6 7 8 9 10);
             }
         }
     }

@@ -14,12 +14,12 @@ use crate::cpu::pool::greater;
 use crate::cpu::vectorized;
 use crate::geometry::{ConvShape, Padding, Windows};
 
-/// Where a chain reads, or what it adds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a chain reads, what it adds, or what it leaves. Inputs come before stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum From {
     /// What is given from outside.
     Input(usize),
-    /// What a stage's chain leaves.
+    /// The output of a stage.
     Stage(usize),
 }
 

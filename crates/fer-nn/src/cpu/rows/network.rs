@@ -62,7 +62,7 @@ impl Rows {
         }
         let Building { inputs, mut chains, .. } = building;
         // A chain adds what chains before it leave.
-        chains.sort_by_key(|chain| if chain.stage == usize::MAX { 0 } else { chain.stage + 1 });
+        chains.sort_by_key(|chain| chain.leaves);
         Self { chains: Arc::new(chains), first, inputs, outputs, idle: Arc::default() }
     }
 
@@ -92,11 +92,8 @@ impl Rows {
 
     /// The chain that leaves this.
     fn chain_of(&self, from: From) -> usize {
-        let leaves = |chain: &Chain| match from {
-            From::Stage(stage) => chain.stage == stage,
-            From::Input(_) => chain.stage == usize::MAX && chain.input == from,
-        };
-        self.chains.iter().position(leaves).unwrap_or(usize::MAX)
+        // Every stage is left by the chain that it ends, every input that is added by one of its own.
+        self.chains.iter().position(|chain| chain.leaves == from).unwrap_or(usize::MAX)
     }
 
     /// The sizes on the way through every chain.
@@ -214,11 +211,11 @@ impl Building {
             (input, skip) = (other, Some(input));
         }
         if let Some(From::Input(i)) = skip
-            && !self.chains.iter().any(|chain| chain.stage == usize::MAX && chain.input == From::Input(i))
+            && !self.chains.iter().any(|chain| chain.leaves == From::Input(i))
         {
             self.chains.push(Chain::loading(i));
         }
-        let is_of = |chain: &&mut Chain| From::Stage(chain.stage) == input;
+        let is_of = |chain: &&mut Chain| chain.leaves == input;
         let is_full = |chain: &Chain| chain.tall() >= TALL && matches!(stage.op, Op::Conv2d(_));
         let before = self.chains.iter_mut().find(is_of).filter(|chain| goes_on(input) && !is_full(chain));
         if let Some(chain) = before {

@@ -148,12 +148,15 @@ macro_rules! in_blocks {
         // Once, for they take divisions.
         let sizes = [$product.in_groups(), $product.depth()];
         for group in 0..$product.output.groups {
-            for (first, columns) in blocks($product.output.width, most) {
+            for (first, columns, count) in blocks($product.output.width, most) {
                 match columns {
+                    _ if count == 0 => {}
                     $(
-                        // SAFETY: `run` made the assertions; the step is matched; blocks lie within the width, and so many vectors are a group.
-                        $columns => unsafe {
-                            $product.block::<S, $columns, $vectors, { $step }>($simd, sizes, group, first);
+                        $columns => for block in 0..count {
+                            let first = first + block * $columns;
+                            // SAFETY: `run` made the assertions; the step is matched; blocks lie within the width, and so many
+                            // vectors are a group.
+                            unsafe { $product.block::<S, $columns, $vectors, { $step }>($simd, sizes, group, first) };
                         },
                     )*
                     _ => unreachable!("blocks have 1 to {most} columns"),

@@ -54,12 +54,12 @@ impl Row {
     }
 }
 
-/// Columns in blocks of nearly the same size, at most so many in one: the first of each, and their number.
-pub(super) fn blocks(width: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+/// Columns in blocks of nearly the same size, at most so many in one: the first column, the size and the number of the larger
+/// blocks, then of those that are one column smaller.
+pub(super) fn blocks(width: usize, most: usize) -> [(usize, usize, usize); 2] {
     let count = width.div_ceil(most).max(1);
-    // The larger ones first: the processor foresees what comes again and again.
     let (least, larger) = (width / count, width % count);
-    (0..count).map(move |block| (block * least + block.min(larger), least + usize::from(block < larger)))
+    [(0, least + 1, larger), (larger * (least + 1), least, count - larger)]
 }
 
 /// Rows of one image: all, or the latest `capacity` that were made.
@@ -135,6 +135,18 @@ impl<'a> Under<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_cover_every_column_once() {
+        for width in 1..50 {
+            let mut next = 0;
+            for (first, columns, count) in blocks(width, 12) {
+                assert!(count == 0 || first == next && (1..=12).contains(&columns), "{width}");
+                next += columns * count;
+            }
+            assert_eq!(next, width);
+        }
+    }
 
     #[test]
     fn a_kernel_lies_on_the_rows_inside() {
