@@ -20,6 +20,7 @@ pub mod explore;
 #[cfg(feature = "keras")]
 pub mod import;
 mod predictions;
+mod read;
 mod results;
 pub mod split;
 pub mod train;
@@ -30,6 +31,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+pub use read::ReadArgs;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::run::RunFolder;
@@ -67,6 +69,27 @@ pub fn main<A: Parser, E: Display>(run: impl FnOnce(&A, &mut dyn Write) -> Resul
             ExitCode::FAILURE
         }
     }
+}
+
+/// Starts the threads of the process, for a program to call once: so many, or one a core.
+///
+/// More than 64 and four a core are not started, and a warning says so: they would only wait for each other.
+///
+/// # Errors
+/// [`Error::Settings`] for 0, when threads were started before or cannot be.
+pub fn start_threads(threads: Option<usize>) -> Result<(), Error> {
+    let most = std::thread::available_parallelism().map_or(1, usize::from).saturating_mul(4).max(64);
+    let started = match threads {
+        Some(0) => return Err(Error::Settings("--threads is 0; allowed: at least 1".into())),
+        Some(threads) if threads > most => {
+            tracing::warn!("--threads {threads}: {most} are started, the most that can help here");
+            most
+        }
+        // 0 is one a core.
+        threads => threads.unwrap_or(0),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(started);
+    pool.build_global().map_err(|e| Error::Settings(format!("threads: {e}")))
 }
 
 /// A folder for results; where it holds some, the error says which flags help.

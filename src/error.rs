@@ -65,14 +65,9 @@ pub enum Error {
         /// Where the data came from.
         data: String,
     },
-    /// A file is no picture, or damaged.
-    #[error("{path}: {source}", path = path.display())]
-    Picture {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: image::ImageError,
-    },
+    /// A picture.
+    #[error(transparent)]
+    Picture(#[from] fer_picture::Error),
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {

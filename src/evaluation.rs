@@ -83,15 +83,19 @@ impl Evaluation {
 
     /// The text of `predictions.csv`: `row,label,predicted` and the probability of each class, by its name.
     pub fn predictions_csv(&self) -> String {
-        let mut csv = format!("row,label,predicted,{}\n", self.names.join(","));
-        for (i, row) in self.rows.iter().enumerate() {
-            let _ = write!(csv, "{row},{},{}", self.truth[i], self.predicted[i]);
-            for p in self.probabilities.row(i) {
-                let _ = write!(csv, ",{p}");
-            }
-            csv.push('\n');
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let header = ["row", "label", "predicted"].into_iter().chain(self.names.iter().map(String::as_str));
+        let mut record: Vec<String> = header.map(str::to_owned).collect();
+        let rows =
+            self.rows.iter().zip(self.truth.iter().zip(&self.predicted)).zip(self.probabilities.rows());
+        for ((row, (truth, predicted)), probabilities) in rows {
+            // Memory takes everything, and all records are equally long.
+            let _ = csv.write_record(&record);
+            record = vec![row.to_string(), truth.to_string(), predicted.to_string()];
+            record.extend(probabilities.iter().map(f32::to_string));
         }
-        csv
+        let _ = csv.write_record(&record);
+        String::from_utf8(csv.into_inner().unwrap_or_default()).unwrap_or_default()
     }
 
     /// Accuracy and its companions in a few lines.

@@ -8,7 +8,7 @@ use clap::Parser;
 use fer_data::{Dataset, Subsets, Usage, emotion_code};
 use fer_model::{Classifier, Views};
 
-use crate::command::{predictions, results};
+use crate::command::{ReadArgs, predictions, results};
 use crate::run::{RunFolder, title, with_ferplus};
 use crate::{Comparison, Error, Evaluation, write_file};
 
@@ -21,6 +21,9 @@ pub struct Args {
     /// The faces: any file or folder that train_dcnn reads.
     #[arg(long, requires = "model")]
     pub data: Option<PathBuf>,
+    /// How it is read.
+    #[command(flatten)]
+    pub read: ReadArgs,
     /// The labels to evaluate [default: the model's].
     #[arg(long, value_delimiter = ',', requires = "data")]
     pub labels: Option<Vec<u8>>,
@@ -89,7 +92,7 @@ fn evaluate(
         None => Views::default(),
     };
     let classifier = Classifier::open_on(model, &device)?.views(views);
-    let faces = Dataset::open(data)?;
+    let faces = Dataset::open_with(data, &args.read.config())?;
     writeln!(out, "{}", title(faces.source()))?;
     let recorded = trained_on(&faces, model)?;
     let all = match &args.ferplus {

@@ -7,14 +7,18 @@ use std::process::ExitCode;
 use clap::Parser;
 use fer_data::{Audit, Dataset, EMOTIONS, Split, UsageAudit};
 
+use crate::command::ReadArgs;
 use crate::{Error, write_file};
 
 /// Looks at a dataset: shape, first rows, labels, counts, audit and two figures.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// fer2013.csv (plain, .gz or .zst), icml_face_data.csv, train.csv or a folder of images.
+    /// fer2013.csv (plain, .gz, .zst or in an archive), icml_face_data.csv, train.csv or a folder of images.
     #[arg(long)]
     pub data: PathBuf,
+    /// How it is read.
+    #[command(flatten)]
+    pub read: ReadArgs,
     /// Keep these labels only.
     #[arg(long, value_delimiter = ',')]
     pub labels: Option<Vec<u8>>,
@@ -28,7 +32,7 @@ pub struct Args {
 /// # Errors
 /// When the data cannot be read or holds none of the labels, or a file cannot be written; what `out` says.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
-    let all = Dataset::open(&args.data)?;
+    let all = Dataset::open_with(&args.data, &args.read.config())?;
     let data = match &args.labels {
         Some(labels) => all.select(labels)?,
         None => all,

@@ -42,6 +42,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
     fer_model::save(folder.path(), &config, &imported.tensors)?;
     write!(out, "{}", config.summary()?)?;
     writeln!(out, "labels: {}", config.labels.join(", "))?;
+    if args.label_names.is_none() {
+        writeln!(
+            out,
+            "These names are assumed: the file has none. Look at some faces whose expression you know, and give --label-names \
+             in the order that the network was trained in if they do not fit."
+        )?;
+    }
     writeln!(out, "written to {}", args.out.display())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,13 +8,17 @@ use clap::Parser;
 use fer_data::{Dataset, Split, Stratify};
 
 use crate::Error;
+use crate::command::ReadArgs;
 
 /// Writes the split of scikit-learn's train_test_split, row for row.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// fer2013.csv (plain, .gz or .zst), icml_face_data.csv, train.csv or a folder of images.
+    /// fer2013.csv (plain, .gz, .zst or in an archive), icml_face_data.csv, train.csv or a folder of images.
     #[arg(long)]
     pub data: PathBuf,
+    /// How it is read.
+    #[command(flatten)]
+    pub read: ReadArgs,
     /// Keep these labels only.
     #[arg(long, value_delimiter = ',')]
     pub labels: Option<Vec<u8>>,
@@ -37,7 +41,7 @@ pub struct Args {
 /// # Errors
 /// When the data cannot be read or split so, or the file cannot be written; what `out` says.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
-    let all = Dataset::open(&args.data)?;
+    let all = Dataset::open_with(&args.data, &args.read.config())?;
     let data = match &args.labels {
         Some(labels) => all.select(labels)?,
         None => all,

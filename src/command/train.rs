@@ -12,6 +12,7 @@ use fer_train::Progress;
 use serde::de::DeserializeOwned;
 use toml::Value;
 
+use crate::command::ReadArgs;
 use crate::run::{Run, RunEnd, Settings};
 use crate::{Error, Output};
 
@@ -20,9 +21,12 @@ use crate::{Error, Output};
 /// Without --data it trains a narrow network on faces that the project draws itself.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// fer2013.csv (plain, .gz or .zst), icml_face_data.csv, train.csv or a folder of images.
+    /// fer2013.csv (plain, .gz, .zst or in an archive), icml_face_data.csv, train.csv or a folder of images.
     #[arg(long)]
     pub data: Option<PathBuf>,
+    /// How it is read.
+    #[command(flatten)]
+    pub read: ReadArgs,
     /// The labels to tell apart [default: 3,4,6].
     #[arg(long, value_delimiter = ',')]
     pub labels: Option<Vec<u8>>,
@@ -108,9 +112,8 @@ pub struct Caller<'a> {
 /// When the settings are invalid, the data cannot be read, the training fails or a file cannot be written.
 pub fn run(args: &Args, out: &mut dyn Write, caller: Caller) -> Result<ExitCode, Error> {
     let device = fer_nn::device(&args.device)?;
-    if let Some(threads) = args.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build_global().map_err(|e| Error::Settings(format!("--threads {threads}: {e}")))?;
+    if args.threads.is_some() {
+        super::start_threads(args.threads)?;
     }
     let mut run = match args.resume {
         true => args.resumed()?,
@@ -168,6 +171,10 @@ impl Args {
 
     /// Puts the flags that were given in the place of the settings.
     fn change(&self, settings: &mut Settings) -> Result<(), Error> {
+        if self.read.side.is_some() {
+            settings.read.side = self.read.side;
+        }
+        settings.read.allow_truncated |= self.read.allow_truncated;
         if self.ferplus.is_some() {
             settings.ferplus.clone_from(&self.ferplus);
         }

@@ -30,7 +30,7 @@ impl Faces {
     /// `out` says.
     pub fn read(settings: &Settings, out: &mut dyn Write) -> Result<Self, Error> {
         let all = match &settings.data {
-            Some(path) => Dataset::open(path)?,
+            Some(path) => Dataset::open_with(path, &settings.read)?,
             None => Dataset::drawn(settings.drawn_faces, settings.train.seed),
         };
         describe(&all, out)?;
@@ -55,6 +55,11 @@ impl Faces {
         let classes: Vec<String> =
             encoder.labels().iter().enumerate().map(|(class, label)| format!("{label}: {class}")).collect();
         writeln!(out, "{{{}}}", classes.join(", "))?;
+        if let Some(weights) = &settings.train.loss.class_weights {
+            let named = encoder.names().into_iter().zip(weights);
+            let named: Vec<String> = named.map(|(name, weight)| format!("{name} {weight}")).collect();
+            writeln!(out, "class weights: {}", named.join(", "))?;
+        }
         let subsets = split(&chosen, settings, out)?;
         Ok(Self { chosen, subsets, ferplus, constant })
     }

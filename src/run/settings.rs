@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fer_augment::{AugmentConfig, Mixup};
-use fer_data::{FerPlusTargets, Split};
+use fer_data::{FerPlusTargets, ReadConfig, Split};
 use fer_model::{Architecture, BlockConfig, DcnnConfig, Preprocessing, Views};
 use fer_nn::Compute;
 use fer_train::{EarlyStoppingConfig, ReduceLrOnPlateauConfig, TrainConfig};
@@ -17,6 +17,9 @@ use crate::Error;
 pub struct Settings {
     /// The data, any file or folder that [`Dataset::open`](fer_data::Dataset::open) reads; `None` for drawn faces.
     pub data: Option<PathBuf>,
+    /// How the data is read where it is not as it should be.
+    #[serde(default)]
+    pub read: ReadConfig,
     /// How many faces are drawn when there is no data; 0 with data.
     pub drawn_faces: usize,
     /// The votes of FER+.
@@ -24,7 +27,7 @@ pub struct Settings {
     /// What is made of the votes, in 8 classes; `None` relabels by their majority in 7.
     #[serde(default)]
     pub ferplus_targets: Option<FerPlusTargets>,
-    /// The labels to tell apart, in the numbering of the data.
+    /// The labels to tell apart, in the numbering of the data. A run sorts them, and the class weights with them.
     pub labels: Vec<u8>,
     /// Leaves out images of one grey value.
     #[serde(default)]
@@ -65,6 +68,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             data: None,
+            read: ReadConfig::default(),
             drawn_faces: 0,
             ferplus: None,
             ferplus_targets: None,
@@ -129,13 +133,26 @@ impl Settings {
         ))
     }
 
+    /// Sorts the labels, as the classes are, and with them the weights that were given in their order.
+    fn sort_labels(&mut self) {
+        let weights =
+            self.train.loss.class_weights.as_mut().filter(|weights| weights.len() == self.labels.len());
+        if let Some(weights) = weights {
+            let mut pairs: Vec<(u8, f64)> =
+                self.labels.iter().copied().zip(weights.iter().copied()).collect();
+            pairs.sort_by_key(|(label, _)| *label);
+            *weights = pairs.into_iter().map(|(_, weight)| weight).collect();
+        }
+        self.labels.sort_unstable();
+        self.labels.dedup();
+    }
+
     /// Sorts the labels and checks that the settings go together.
     ///
     /// # Errors
     /// The first setting that is out of range or does not fit the others.
     pub(super) fn check(&mut self) -> Result<(), Error> {
-        self.labels.sort_unstable();
-        self.labels.dedup();
+        self.sort_labels();
         self.train.validate()?;
         self.augment.validate()?;
         if let Some(mixup) = &self.mixup {
@@ -175,5 +192,21 @@ impl Settings {
             "augment: Keras' rescale and standardisation are not part of the saved model; set mean and deviation \
              under [preprocessing] instead",
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn class_weights_keep_to_the_labels_that_they_were_given_for() {
+        let mut settings = Settings { labels: vec![6, 3, 4], ..Settings::default() };
+        settings.train.loss.class_weights = Some(vec![0.6, 0.3, 0.4]);
+        settings.check().unwrap();
+        assert_eq!(settings.labels, [3, 4, 6]);
+        assert_eq!(settings.train.loss.class_weights, Some(vec![0.3, 0.4, 0.6]));
+        settings.train.loss.class_weights = Some(vec![1.0; 2]);
+        assert!(settings.check().unwrap_err().to_string().contains("has 2 values for 3 classes"));
     }
 }

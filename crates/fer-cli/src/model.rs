@@ -57,11 +57,7 @@ impl ModelArgs {
 
     /// Starts the threads; called once.
     pub fn start_threads(&self) -> Result<(), Failure> {
-        if self.threads == Some(0) {
-            return Err("--threads must be at least 1".into());
-        }
-        // 0 is one a core.
-        Ok(rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(0)).build_global()?)
+        Ok(fer::command::start_threads(self.threads)?)
     }
 }
 

@@ -4,10 +4,8 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use fer::picture::{ENDINGS, is_picture_name};
 use walkdir::WalkDir;
-
-/// Endings of the pictures that are read from folders; a file that is named itself may have any.
-const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp"];
 
 /// What a command line names.
 #[derive(Debug, Default)]
@@ -35,7 +33,7 @@ impl Sources {
         for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => {}
-                Ok(entry) if is_picture(entry.path()) => self.pictures.push(entry.into_path()),
+                Ok(entry) if is_picture_name(entry.path()) => self.pictures.push(entry.into_path()),
                 Ok(_) => self.left_out += 1,
                 Err(e) => {
                     let at = e.path().unwrap_or(folder).to_owned();
@@ -51,11 +49,6 @@ impl Sources {
             self.failed.push((folder.to_owned(), reason));
         }
     }
-}
-
-fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// Names in a folder for what is made of pictures: `photo.jpg` becomes `photo.faces.png`, the next `photo` `photo.faces-2.png`.

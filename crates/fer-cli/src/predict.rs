@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fer::detect::{Face, Point, Rect};
+use fer::picture::Decoder;
 use fer::plot::{Annotation, annotated};
-use fer::{FaceCrop, FaceExpression, Output, Recognizer, read_picture, write_file};
+use fer::{FaceCrop, FaceExpression, Output, Recognizer, write_file};
 use image::{ImageFormat, RgbImage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
@@ -37,6 +38,9 @@ pub struct Args {
     /// Each picture is a face already: do not look for faces in it.
     #[arg(long)]
     no_detect: bool,
+    /// Take a JPEG that is cut off as far as it goes.
+    #[arg(long)]
+    allow_truncated: bool,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -110,7 +114,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// Reads a picture and finds its faces.
 fn read(args: &Args, recognizer: &Recognizer, path: &Path) -> Result<Read, String> {
-    let picture = read_picture(path).map_err(|e| e.to_string())?;
+    let decoder = Decoder { allow_truncated: args.allow_truncated, ..Decoder::default() };
+    let picture = decoder.read(path).map_err(|e| e.to_string())?.into_rgb8();
     let faces = match args.no_detect {
         true => vec![whole(&picture)],
         false => recognizer.find(&picture).map_err(|e| format!("{}: {e}", path.display()))?,

@@ -5,14 +5,16 @@
 
 use std::path::Path;
 
+use image::{GrayImage, imageops};
+
 use crate::{
-    Dataset, Problem, Result, Source, Usage,
+    Dataset, Problem, ReadConfig, Result, Source, Usage,
     error::shorten,
     lines::{Fields, Lines},
 };
 
 /// Reads and checks every row.
-pub(crate) fn read(path: &Path) -> Result<Dataset> {
+pub(crate) fn read(path: &Path, config: &ReadConfig) -> Result<Dataset> {
     let mut lines = Lines::open(path)?;
     let header = lines.header()?;
     let mut rows = Rows::new(&header).map_err(|problem| lines.error(problem))?;
@@ -22,6 +24,9 @@ pub(crate) fn read(path: &Path) -> Result<Dataset> {
     }
     if rows.n == 0 {
         return Err(lines.error(Problem::NoRows));
+    }
+    if let Some(side) = config.side {
+        rows.resize(side.get());
     }
     rows.pixels.shrink_to_fit();
     let labels = rows.emotion.is_some().then_some(rows.labels);
@@ -84,6 +89,21 @@ impl Rows {
         }
         self.n += 1;
         Ok(())
+    }
+
+    /// Brings all images to this side.
+    fn resize(&mut self, side: u32) {
+        let before = self.side as u32;
+        if side == before {
+            return;
+        }
+        let resized = self.pixels.chunks(self.side * self.side).flat_map(|image| {
+            // A row has as many pixels as the side says.
+            let image = GrayImage::from_raw(before, before, image.to_owned()).unwrap_or_default();
+            imageops::resize(&image, side, side, imageops::FilterType::Triangle).into_raw()
+        });
+        self.pixels = resized.collect();
+        self.side = side as usize;
     }
 
     fn push_image(&mut self, field: &str) -> Result<(), Problem> {

@@ -39,14 +39,41 @@ pub enum Error {
     },
     /// A folder is not laid out as images in classes.
     #[error(
-        "{}: found {found}; allowed: train/<class>/*.png, test/<class>/*.png or <class>/*.png, jpg alike, with the \
-         classes {}", path.display(), EMOTIONS.join(", ")
+        "{}: found {found}; allowed: train/<class>/*.png, test/<class>/*.png or <class>/*.png, other pictures alike, \
+         with the classes {}", path.display(), EMOTIONS.join(", ")
     )]
     Folder {
         /// The folder.
         path: PathBuf,
         /// What it holds.
         found: String,
+    },
+    /// A file that holds no table that can be read.
+    #[error("{}: {found}, where a CSV file was expected; {advice}", path.display())]
+    NoTable {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What to do.
+        advice: String,
+    },
+    /// Images that would take too much memory.
+    #[error(
+        "{}: {images} images of {side}×{side} pixels take {:.1} GB; allowed: {:.1} GB; a smaller side resizes them while they \
+         are read", path.display(), *bytes as f64 / 1e9, *limit as f64 / 1e9
+    )]
+    TooLarge {
+        /// The folder.
+        path: PathBuf,
+        /// How many images there are.
+        images: usize,
+        /// Their side in pixels.
+        side: u32,
+        /// What they take in memory.
+        bytes: u64,
+        /// What they may take.
+        limit: u64,
     },
     /// A setting or an argument has a value that is not allowed.
     #[error("{name} is {found}; allowed: {allowed}")]
@@ -202,17 +229,36 @@ pub enum Problem {
     /// Reading failed in the middle of the file: a truncated or damaged archive, a failing disk.
     #[error("reading failed: {0}; is the file complete?")]
     Read(#[source] io::Error),
-    /// A PNG or JPEG that does not decode.
-    #[error("no image: {0}")]
-    Decode(#[source] image::ImageError),
+    /// A picture that cannot be decoded.
+    #[error(transparent)]
+    Picture(#[from] fer_picture::Problem),
+    /// Fields that are not divided by commas.
+    #[error(
+        "the header's fields are divided by {by}; allowed: commas; save the table as comma-separated values"
+    )]
+    Delimiter {
+        /// What divides them.
+        by: &'static str,
+    },
+    /// Lines that end with a carriage return alone, as on very old Macs.
+    #[error("lines end with a carriage return alone; allowed: a line feed, with or without one before it")]
+    CarriageReturns,
 }
 
-/// The value as errors show it: at most 40 characters.
+/// The value as errors show it: at most 40 characters, control characters escaped.
 pub(crate) fn shorten(value: &str) -> String {
-    match value.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
+    let mut shown = String::new();
+    for (i, c) in value.chars().enumerate() {
+        match c {
+            _ if i == 40 => {
+                shown.push('…');
+                break;
+            }
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
     }
+    shown
 }
 
 fn list(names: &[String]) -> String {

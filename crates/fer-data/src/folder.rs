@@ -1,37 +1,82 @@
-//! Reads folders of images: `train|test/<class>/*.{png,jpg}`, or the class folders alone.
+//! Reads folders of images: `train|test/<class>/*`, or the class folders alone.
 //!
 //! Rows are in the order of the folders' names and, in a folder, of the files' names. Colour is converted to
-//! grey as [`image::DynamicImage::to_luma8`] does, and that is logged with the number of images. Hidden files are passed over and so, with a warning, are
-//! files that are neither PNG nor JPEG by their names.
+//! grey as [`image::DynamicImage::to_luma8`] does, and that is logged with the number of images. Hidden files are passed
+//! over; other files whose names do not end as a picture's are counted in a warning.
 
 use std::{
+    collections::BTreeMap,
     fs, io, panic,
     path::{Path, PathBuf},
     thread,
 };
 
-use image::{GrayImage, ImageReader};
+use fer_picture::Decoder;
+use image::{GrayImage, imageops};
 use md5::{Digest, Md5};
 
 use crate::{
-    Dataset, EMOTIONS, Error, Problem, Result, Source, Usage, emotion_code, error::shorten,
+    Dataset, EMOTIONS, Error, Problem, ReadConfig, Result, Source, Usage, emotion_code, error::shorten,
     memory::log_conversion, source::hex,
 };
 
+/// The most that the pixels of all images may take in memory.
+const MAX_BYTES: u64 = 8 << 30;
+
 /// Reads and checks every image.
-pub(crate) fn read(root: &Path) -> Result<Dataset> {
-    let files = find(root)?;
-    let Some(first) = files.first() else {
-        return Err(layout(root, "no PNG or JPEG".to_owned()));
-    };
-    let (width, height) = decode(&first.path)?.grey.dimensions();
-    if width != height {
-        return Err(first.problem(Problem::ImageSize { width, height, allowed: "square images".to_owned() }));
+pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
+    let Found { files, left_out, numbered } = Found::below(root)?;
+    if !left_out.is_empty() {
+        let endings: Vec<String> =
+            left_out.iter().map(|(ending, files)| format!("{files} {ending}")).collect();
+        let all: usize = left_out.values().sum();
+        tracing::warn!(
+            "{}: {all} files left out, whose names do not end as a picture's: {}",
+            root.display(),
+            endings.join(", ")
+        );
     }
-    let side = width as usize;
-    let mut pixels = vec![0; files.len() * side * side];
+    if numbered {
+        let codes: Vec<String> =
+            (0..).zip(EMOTIONS).map(|(code, name): (u8, _)| format!("{code} {name}")).collect();
+        tracing::warn!(
+            "{}: folders that are numbers are taken for FER2013's codes ({}); name them by emotion where the numbers mean \
+             something else, as in RAF-DB and AffectNet",
+            root.display(),
+            codes.join(", ")
+        );
+    }
+    let Some(first) = files.first() else {
+        return Err(layout(root, format!("no picture ({})", fer_picture::ENDINGS.join(", "))));
+    };
+    let decoder = Decoder { allow_truncated: config.allow_truncated, ..Decoder::default() };
+    let side = match config.side {
+        Some(side) => side.get(),
+        None => {
+            let (width, height) = decode(&first.path, &decoder)?.grey.dimensions();
+            if width != height {
+                let allowed = "square images, or any where a side is given".to_owned();
+                return Err(first.problem(Problem::ImageSize { width, height, allowed }));
+            }
+            width
+        }
+    };
+    let bytes = files.len() as u64 * u64::from(side) * u64::from(side);
+    if bytes > MAX_BYTES {
+        return Err(Error::TooLarge {
+            path: root.to_owned(),
+            images: files.len(),
+            side,
+            bytes,
+            limit: MAX_BYTES,
+        });
+    }
+    let mut pixels = vec![0; bytes as usize];
     let (mut sums, mut coloured) = (Md5::new(), 0);
-    for (file, Content { md5, is_colour }) in files.iter().zip(decode_all(&files, side, &mut pixels)?) {
+    let shape = Shape { side, resized: config.side.is_some() };
+    for (file, Content { md5, is_colour }) in
+        files.iter().zip(decode_all(&files, shape, &decoder, &mut pixels)?)
+    {
         coloured += usize::from(is_colour);
         let name = file.path.strip_prefix(root).unwrap_or(&file.path).display().to_string();
         sums.update(format!("{md5}  {}\n", name.replace('\\', "/")));
@@ -39,7 +84,7 @@ pub(crate) fn read(root: &Path) -> Result<Dataset> {
     log_conversion(&root.display().to_string(), coloured, files.len());
     let labels = files.iter().map(|file| file.label).collect();
     let usages = files.iter().map(|file| file.usage).collect();
-    Ok(Dataset::of(pixels, side, Some(labels), usages, Source::new(root, hex(sums))))
+    Ok(Dataset::of(pixels, side as usize, Some(labels), usages, Source::new(root, hex(sums))))
 }
 
 struct ImageFile {
@@ -54,41 +99,66 @@ impl ImageFile {
     }
 }
 
-/// The images below `root` in their order.
-fn find(root: &Path) -> Result<Vec<ImageFile>> {
-    let mut files = Vec::new();
-    let folders = entries(root)?;
-    if !folders.iter().any(|(name, _)| Usage::of_folder(name).is_some()) {
-        find_classes(root, None, &mut files)?;
-        return Ok(files);
-    }
-    for (name, path) in folders.into_iter().filter(|(_, path)| path.is_dir()) {
-        let Some(usage) = Usage::of_folder(&name) else {
-            return Err(layout(root, format!("a folder `{}`", shorten(&name))));
-        };
-        find_classes(&path, Some(usage), &mut files)?;
-    }
-    Ok(files)
+/// What is below a folder.
+#[derive(Default)]
+struct Found {
+    /// The images in their order.
+    files: Vec<ImageFile>,
+    /// How many other files there are of each ending.
+    left_out: BTreeMap<String, usize>,
+    /// Whether classes are named by their codes.
+    numbered: bool,
 }
 
-fn find_classes(folder: &Path, usage: Option<Usage>, files: &mut Vec<ImageFile>) -> Result<()> {
-    for (name, class) in entries(folder)?.into_iter().filter(|(_, path)| path.is_dir()) {
-        let label = emotion_code(&name).filter(|label| usize::from(*label) < EMOTIONS.len());
-        let Some(label) = label else {
-            return Err(layout(folder, format!("a folder `{}`", shorten(&name))));
-        };
-        for (name, path) in entries(&class)? {
-            let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
-            if path.is_dir() {
-                return Err(layout(&class, format!("a folder `{}`", shorten(&name))));
-            } else if extension.is_some_and(|known| known == "png" || known == "jpg" || known == "jpeg") {
-                files.push(ImageFile { path, label, usage });
-            } else {
-                tracing::warn!("{}: neither .png nor .jpg: passed over", path.display());
+impl Found {
+    fn below(root: &Path) -> Result<Self> {
+        let mut found = Self::default();
+        let folders = entries(root)?;
+        if !folders.iter().any(|(name, _)| Usage::of_folder(name).is_some()) {
+            found.add_classes(root, None)?;
+            return Ok(found);
+        }
+        for (name, path) in folders {
+            if !path.is_dir() {
+                found.leave_out(&path);
+                continue;
+            }
+            let Some(usage) = Usage::of_folder(&name) else {
+                return Err(layout(root, format!("a folder `{}`", shorten(&name))));
+            };
+            found.add_classes(&path, Some(usage))?;
+        }
+        Ok(found)
+    }
+
+    fn add_classes(&mut self, folder: &Path, usage: Option<Usage>) -> Result<()> {
+        for (name, class) in entries(folder)? {
+            if !class.is_dir() {
+                self.leave_out(&class);
+                continue;
+            }
+            let label = emotion_code(&name).filter(|label| usize::from(*label) < EMOTIONS.len());
+            let Some(label) = label else {
+                return Err(layout(folder, format!("a folder `{}`", shorten(&name))));
+            };
+            self.numbered |= name.parse::<u8>().is_ok();
+            for (name, path) in entries(&class)? {
+                if path.is_dir() {
+                    return Err(layout(&class, format!("a folder `{}`", shorten(&name))));
+                } else if fer_picture::is_picture_name(&path) {
+                    self.files.push(ImageFile { path, label, usage });
+                } else {
+                    self.leave_out(&path);
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn leave_out(&mut self, path: &Path) {
+        let ending = path.extension().map(|ending| format!(".{}", shorten(&ending.to_string_lossy())));
+        *self.left_out.entry(ending.unwrap_or_else(|| "without ending".to_owned())).or_default() += 1;
+    }
 }
 
 /// What a folder holds, hidden entries excepted, by name.
@@ -107,6 +177,14 @@ fn layout(path: &Path, found: String) -> Error {
     Error::Folder { path: path.to_owned(), found }
 }
 
+/// The size of all images.
+#[derive(Clone, Copy)]
+struct Shape {
+    side: u32,
+    /// Whether images of another size are brought to it.
+    resized: bool,
+}
+
 /// What is known of a file beside its pixels.
 struct Content {
     md5: String,
@@ -119,25 +197,36 @@ struct Decoded {
 }
 
 /// Decodes all files into `pixels`, on all cores.
-fn decode_all(files: &[ImageFile], side: usize, pixels: &mut [u8]) -> Result<Vec<Content>> {
+fn decode_all(
+    files: &[ImageFile],
+    shape: Shape,
+    decoder: &Decoder,
+    pixels: &mut [u8],
+) -> Result<Vec<Content>> {
+    let Shape { side, resized } = shape;
+    let size = side as usize * side as usize;
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
     let share = files.len().div_ceil(threads);
     let work = |files: &[ImageFile], pixels: &mut [u8]| -> Result<Vec<Content>> {
         let mut contents = Vec::with_capacity(files.len());
-        for (file, pixels) in files.iter().zip(pixels.chunks_exact_mut(side * side)) {
-            let Decoded { grey, content } = decode(&file.path)?;
+        for (file, pixels) in files.iter().zip(pixels.chunks_exact_mut(size)) {
+            let Decoded { grey, content } = decode(&file.path, decoder)?;
             let (width, height) = grey.dimensions();
-            if (width as usize, height as usize) != (side, side) {
-                let allowed = format!("{side}×{side}, as the first image");
-                return Err(file.problem(Problem::ImageSize { width, height, allowed }));
-            }
+            let grey = match (width, height) == (side, side) {
+                true => grey,
+                false if resized => imageops::resize(&grey, side, side, imageops::FilterType::Triangle),
+                false => {
+                    let allowed = format!("{side}×{side}, as the first image, or any where a side is given");
+                    return Err(file.problem(Problem::ImageSize { width, height, allowed }));
+                }
+            };
             pixels.copy_from_slice(grey.as_raw());
             contents.push(content);
         }
         Ok(contents)
     };
     thread::scope(|scope| {
-        let shares = files.chunks(share).zip(pixels.chunks_mut(share * side * side));
+        let shares = files.chunks(share).zip(pixels.chunks_mut(share * size));
         let workers: Vec<_> =
             shares.map(|(files, pixels)| scope.spawn(move || work(files, pixels))).collect();
         let mut contents = Vec::with_capacity(files.len());
@@ -148,13 +237,10 @@ fn decode_all(files: &[ImageFile], side: usize, pixels: &mut [u8]) -> Result<Vec
     })
 }
 
-fn decode(path: &Path) -> Result<Decoded> {
+fn decode(path: &Path, decoder: &Decoder) -> Result<Decoded> {
     let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    // The content decides: files named .jpg that hold a PNG are common.
-    let image = ImageReader::new(io::Cursor::new(&bytes)).with_guessed_format();
-    let image = image.map_err(image::ImageError::IoError).and_then(ImageReader::decode);
-    let image =
-        image.map_err(|error| Error::Image { path: path.to_owned(), problem: Problem::Decode(error) })?;
+    let image = decoder.decode(&bytes);
+    let image = image.map_err(|problem| Error::Image { path: path.to_owned(), problem: problem.into() })?;
     let content = Content { md5: hex(Md5::new_with_prefix(&bytes)), is_colour: image.color().has_color() };
     Ok(Decoded { grey: image.into_luma8(), content })
 }
@@ -191,6 +277,75 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_picture_is_read_and_what_is_left_out_is_counted() {
+        let root = tempfile::tempdir().unwrap();
+        for (i, ending) in (0..).zip(fer_picture::ENDINGS) {
+            let path = root.path().join("happy").join(format!("{i}.{ending}"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            RgbImage::from_pixel(4, 4, Rgb([200; 3])).save(path).unwrap();
+        }
+        for left_out in ["notes.txt", "happy/Thumbs.db", "happy/a.heic", "happy/b.HEIC", "happy/LICENCE"] {
+            fs::write(root.path().join(left_out), "").unwrap();
+        }
+        let found = Found::below(root.path()).unwrap();
+        let left_out: Vec<(&str, usize)> =
+            found.left_out.iter().map(|(name, n)| (name.as_str(), *n)).collect();
+        assert_eq!(left_out, [(".HEIC", 1), (".db", 1), (".heic", 1), (".txt", 1), ("without ending", 1)]);
+        let data = Dataset::open(root.path()).unwrap();
+        assert_eq!(data.len(), fer_picture::ENDINGS.len());
+        assert!((0..data.len()).all(|i| data.image(i)[(1, 1)].abs_diff(200) <= 2));
+    }
+
+    #[test]
+    fn pictures_are_turned_cut_ones_refused_and_sizes_brought_to_one() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("sad")).unwrap();
+        let wide = root.path().join("sad/wide.jpg");
+        GrayImage::from_fn(64, 32, |x, _| Luma([if x < 32 { 0 } else { 255 }])).save(&wide).unwrap();
+        let mut jpeg = fs::read(&wide).unwrap();
+        // EXIF orientation 6: a quarter clockwise.
+        let exif =
+            b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        jpeg.splice(2..2, exif.iter().copied());
+        fs::write(&wide, &jpeg).unwrap();
+        let open = |side, allow_truncated| {
+            Dataset::open_with(
+                root.path(),
+                &ReadConfig { side: std::num::NonZeroU32::new(side), allow_truncated },
+            )
+        };
+        let error = open(0, false).unwrap_err().to_string();
+        assert!(
+            error.ends_with("an image of 32×64; allowed: square images, or any where a side is given"),
+            "{error}"
+        );
+        let data = open(8, false).unwrap();
+        assert_eq!((data.side(), data.image(0)[(0, 4)] < 30, data.image(0)[(7, 4)] > 225), (8, true, true));
+
+        fs::write(&wide, &jpeg[..jpeg.len() - 4]).unwrap();
+        let error = open(8, false).unwrap_err().to_string();
+        assert!(error.ends_with("wide.jpg: the picture is cut off: the file is not complete"), "{error}");
+        assert_eq!(open(8, true).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn more_than_fits_is_refused_before_it_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("sad")).unwrap();
+        GrayImage::new(4000, 4000).save(root.path().join("sad/0.png")).unwrap();
+        for i in 1..600 {
+            fs::write(root.path().join(format!("sad/{i}.png")), "").unwrap();
+        }
+        let error = Dataset::open(root.path()).unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "600 images of 4000×4000 pixels take 9.6 GB; allowed: 8.6 GB; a smaller side resizes them while they are read"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn class_folders_alone_have_no_usage() {
         let root = tempfile::tempdir().unwrap();
         save(root.path(), "3/a.png", 1);
@@ -203,12 +358,18 @@ mod tests {
     fn what_is_no_class_and_no_image_is_an_error_with_its_name() {
         let root = tempfile::tempdir().unwrap();
         let error = || Dataset::open(root.path()).unwrap_err().to_string();
-        assert!(error().contains("found no PNG or JPEG; allowed: train/<class>"), "{}", error());
+        assert!(
+            error().contains(
+                "found no picture (png, jpg, jpeg, bmp, gif, tif, tiff, webp); allowed: train/<class>"
+            ),
+            "{}",
+            error()
+        );
         save(root.path(), "train/happy/a.png", 1);
         fs::write(root.path().join("train/happy/b.png"), "no image").unwrap();
-        assert!(error().contains("b.png: no image: "), "{}", error());
+        assert!(error().contains("b.png: unknown bytes, no picture"), "{}", error());
         GrayImage::new(4, 5).save(root.path().join("train/happy/b.png")).unwrap();
-        assert!(error().contains("b.png: an image of 4×5; allowed: 4×4"), "{}", error());
+        assert!(error().contains("b.png: an image of 4×5; allowed: 4×4, as the first image"), "{}", error());
         save(root.path(), "tset/sad/a.png", 1);
         assert!(error().contains("found a folder `tset`"), "{}", error());
         save(root.path(), "train/contempt/a.png", 1);

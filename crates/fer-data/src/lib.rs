@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod archive;
 mod audit;
 mod csv;
 mod dataset;
@@ -32,6 +33,7 @@ pub use error::{Error, Problem, Result};
 pub use ferplus::{FerPlus, FerPlusCounts, Majority, Votes};
 pub use labels::LabelEncoder;
 pub use loader::{Loader, LoaderConfig, MapError};
+pub use open::ReadConfig;
 pub use source::Source;
 pub use split::{Split, Stratify};
 pub use subsets::Subsets;

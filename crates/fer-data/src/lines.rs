@@ -1,12 +1,11 @@
-//! The lines of a text file, plain, gzip or Zstandard, told apart by its first bytes, with its md5.
+//! The lines of a text, with its md5.
 //!
 //! Decompression and md5 have a thread each, so that the caller's own work on the lines is all that takes its
 //! time. Lines are counted by their ends alone: the number of a line is the one an editor shows, whatever its
 //! row ends (LF or CRLF), blank lines or quotes.
 
 use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read},
+    io::Read,
     ops::Range,
     path::{Path, PathBuf},
     sync::{
@@ -19,7 +18,7 @@ use std::{
 use md5::{Digest, Md5};
 use memchr::{memchr, memrchr};
 
-use crate::{Error, Problem, Result, source::hex};
+use crate::{Error, Problem, Result, archive::Text, source::hex};
 
 /// Bytes read at once: small enough to stay in a core's cache from the decompressor to the parser.
 const BLOCK: usize = 256 << 10;
@@ -43,19 +42,16 @@ pub(crate) struct Lines {
 impl Lines {
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |source| Error::Io { path: path.to_owned(), source };
-        let mut file = BufReader::with_capacity(BLOCK, File::open(path).map_err(failed)?);
-        let magic = file.fill_buf().map_err(failed)?;
-        let text: Box<dyn Read + Send> = if magic.starts_with(&[0x1f, 0x8b]) {
-            Box::new(flate2::bufread::MultiGzDecoder::new(file))
-        } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-            Box::new(zstd::Decoder::with_buffer(file).map_err(failed)?)
-        } else {
-            Box::new(file)
-        };
+        let text = Text::open(path)?;
         let (parser, blocks) = sync_channel(AHEAD);
         let (digester, digested) = sync_channel::<Block>(AHEAD);
+        let work = move || {
+            if let Err(error) = text.read(|text| read(text, &parser, &digester)) {
+                let _ = parser.send(Err(Problem::Read(error)));
+            }
+        };
         let spawn = thread::Builder::new;
-        spawn().name("fer-data read".into()).spawn(move || read(text, &parser, &digester)).map_err(failed)?;
+        spawn().name("fer-data read".into()).spawn(work).map_err(failed)?;
         let md5 = spawn().name("fer-data md5".into()).spawn(move || digest(digested)).map_err(failed)?;
         Ok(Self { path: path.to_owned(), blocks, md5, block: Block::default(), line: 0..0, number: 0 })
     }
@@ -80,8 +76,19 @@ impl Lines {
         let Some(line) = self.next()? else {
             return Err(self.error(Problem::EmptyFile));
         };
-        let names = Fields::of(line).map(|name| Ok(name?.trim().to_owned())).collect::<Result<_, Problem>>();
-        names.map_err(|problem| self.error(problem))
+        if line.contains('\r') {
+            return Err(self.error(Problem::CarriageReturns));
+        }
+        let names: Result<Vec<String>, Problem> =
+            Fields::of(line).map(|name| Ok(name?.trim().to_owned())).collect();
+        let by = [(';', "semicolons"), ('\t', "tabs"), ('|', "upright bars")];
+        match names {
+            Ok(names) if names.len() == 1 => match by.iter().find(|(mark, _)| names[0].contains(*mark)) {
+                Some((_, by)) => Err(self.error(Problem::Delimiter { by })),
+                None => Ok(names),
+            },
+            names => names.map_err(|problem| self.error(problem)),
+        }
     }
 
     /// The error at the line that was read last.
@@ -128,16 +135,12 @@ impl Lines {
 }
 
 /// Sends the text on in blocks of whole lines.
-fn read(
-    mut text: Box<dyn Read + Send>,
-    parser: &SyncSender<Result<Block, Problem>>,
-    md5: &SyncSender<Block>,
-) {
+fn read(text: &mut dyn Read, parser: &SyncSender<Result<Block, Problem>>, md5: &SyncSender<Block>) {
     let mut begun = Vec::new();
     loop {
         let mut block = Vec::with_capacity(begun.len() + BLOCK);
         block.append(&mut begun);
-        let read = text.by_ref().take(BLOCK as u64).read_to_end(&mut block);
+        let read = (&mut *text).take(BLOCK as u64).read_to_end(&mut block);
         let at_end = matches!(read, Ok(0));
         if !at_end {
             begun = block.split_off(memrchr(b'\n', &block).map_or(0, |end| end + 1));

@@ -1,26 +1,58 @@
 //! Opens a file or a folder, whichever kind of data it is.
 
-use std::path::Path;
+use std::{num::NonZeroU32, path::Path};
 
 use crate::{Dataset, Result, csv, folder};
+
+/// How data is read where it is not as it should be.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use fer_data::{Dataset, ReadConfig};
+///
+/// let config = ReadConfig { side: NonZeroU32::new(48), ..ReadConfig::default() };
+/// assert!(Dataset::open_with("no/such/folder", &config).is_err());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadConfig {
+    /// Images of any size and any proportions are resized to so many pixels a side by a triangle filter, as a model
+    /// resizes what it is shown. They are while they are read: large pictures take no more memory than small ones.
+    pub side: Option<NonZeroU32>,
+    /// A JPEG that is cut off is taken as far as it goes.
+    pub allow_truncated: bool,
+}
 
 impl Dataset {
     /// Reads and checks every row of a CSV file or a folder of images. The content tells which it is:
     ///
-    /// - CSV, plain, gzip or Zstandard, with the columns `emotion`, `pixels`, `Usage` in any order
-    ///   (`fer2013.csv`, `icml_face_data.csv`), without `Usage` (`train.csv`) or with `pixels` alone
-    ///   (`test.csv`);
-    /// - folders `train|valid|test/<class>/*.{png,jpg}`, or the class folders alone.
+    /// - CSV, plain, gzip, Zstandard, or the only CSV file in a zip or tar archive, with the columns `emotion`,
+    ///   `pixels`, `Usage` in any order (`fer2013.csv`, `icml_face_data.csv`), without `Usage` (`train.csv`) or with
+    ///   `pixels` alone (`test.csv`);
+    /// - folders `train|valid|test/<class>/*`, or the class folders alone, of PNG, JPEG, BMP, GIF, TIFF and WebP pictures.
+    ///   What else is in them is counted in a warning.
     ///
-    /// The images are square, all of one size, which is found from the first.
+    /// The images are square, all of one size, which is found from the first. They may take 8 GiB.
     ///
     /// # Errors
     /// [`Error::Line`](crate::Error::Line) at the first line that is not as it must be,
-    /// [`Error::Image`](crate::Error::Image) and [`Error::Folder`](crate::Error::Folder) for images,
-    /// [`Error::Io`](crate::Error::Io).
+    /// [`Error::NoTable`](crate::Error::NoTable) for what is no text at all,
+    /// [`Error::Image`](crate::Error::Image), [`Error::Folder`](crate::Error::Folder) and
+    /// [`Error::TooLarge`](crate::Error::TooLarge) for images, [`Error::Io`](crate::Error::Io).
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &ReadConfig::default())
+    }
+
+    /// As [`open`](Self::open), by a configuration.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, config: &ReadConfig) -> Result<Self> {
         let path = path.as_ref();
-        let data = if path.is_dir() { folder::read(path)? } else { csv::read(path)? };
+        let data = match path.is_dir() {
+            true => folder::read(path, config)?,
+            false => csv::read(path, config)?,
+        };
         tracing::info!(path = data.source().path, rows = data.len(), md5 = data.source().md5, "read");
         Ok(data)
     }

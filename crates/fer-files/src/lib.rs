@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod kind;
+
+pub use kind::Kind;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;

@@ -115,12 +115,13 @@ impl Classifier {
         Ok(predictions.swap_remove(0))
     }
 
-    /// What the network says of an encoded image (PNG or JPEG) in memory.
+    /// What the network says of an encoded picture in memory (PNG, JPEG, BMP, GIF, TIFF, WebP), turned as its EXIF
+    /// orientation says.
     ///
     /// # Errors
-    /// When the bytes are no readable image, or the device fails.
+    /// When the bytes are no picture, or a damaged one, or one that is cut off; when the device fails.
     pub fn predict_encoded(&self, bytes: &[u8]) -> Result<Prediction, Error> {
-        self.predict(&image::load_from_memory(bytes)?)
+        self.predict(&fer_picture::decode(bytes)?)
     }
 
     /// What the network says of many images, in their order.

@@ -117,9 +117,9 @@ pub enum Error {
         /// What it should be or have.
         expected: String,
     },
-    /// An image could not be decoded.
-    #[error("not a readable image: {0}")]
-    Image(#[from] image::ImageError),
+    /// An encoded image could not be decoded.
+    #[error(transparent)]
+    Picture(#[from] fer_picture::Problem),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -161,6 +161,16 @@ impl ModelConfig {
     }
 
     fn validate(&self) -> Result<(), Error> {
+        for (i, label) in self.labels.iter().enumerate() {
+            let wrong =
+                |allowed| Err(Error::config("labels", format!("'{}'", label.escape_debug()), allowed));
+            if label.is_empty() || label.trim() != label || label.contains(char::is_control) {
+                return wrong("names without space around them, at least a letter long");
+            }
+            if self.labels[..i].contains(label) {
+                return wrong("each name once");
+            }
+        }
         self.preprocessing.validate()?;
         self.architecture.validate(self.input, self.labels.len())
     }

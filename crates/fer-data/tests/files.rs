@@ -1,0 +1,147 @@
+//! Tables packed as people pack them, and files that are no tables.
+
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use fer_data::{Dataset, ReadConfig};
+
+fn packed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archives").join(name)
+}
+
+/// What is said of a file of this name and contents, without the folder.
+fn said(name: &str, contents: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::write(&path, contents).unwrap();
+    let error = Dataset::open(&path).unwrap_err().to_string();
+    error.replace(&format!("{}/", folder.path().display()), "")
+}
+
+#[test]
+fn the_only_table_in_an_archive_is_read_as_it_is() {
+    for name in ["deflated.zip", "stored.zip", "one.tar", "one.tar.gz"] {
+        let data = Dataset::open(packed(name)).unwrap();
+        assert_eq!((data.len(), data.side()), (8, 4), "{name}");
+        assert_eq!(data.labels(), Some(&[0, 1, 2, 3, 4, 5, 6, 0][..]), "{name}");
+        assert_eq!(data.image(7)[(3, 3)], 127, "{name}");
+        // Of the table, whatever it is packed in.
+        assert_eq!(data.source().md5, Dataset::open(packed("one.tar")).unwrap().source().md5, "{name}");
+    }
+}
+
+#[test]
+fn other_archives_say_what_to_do() {
+    let said = |name: &str| {
+        let error = Dataset::open(packed(name)).unwrap_err().to_string();
+        error.replace(&format!("{}/", packed("").display()).replace("//", "/"), "")
+    };
+    let expected = ", where a CSV file was expected; ";
+    assert_eq!(
+        said("two.zip"),
+        format!(
+            "two.zip: a zip archive with 2 CSV files (a/train.csv, a/test.csv){expected}unpack it and give one of them"
+        )
+    );
+    assert_eq!(
+        said("none.zip"),
+        format!("none.zip: a zip archive without a CSV file{expected}unpack it and give what is in it")
+    );
+    assert_eq!(
+        said("lzma.zip"),
+        format!("lzma.zip: a zip archive that is encrypted or not deflated{expected}unpack it first")
+    );
+    assert_eq!(said("one.tar.xz"), format!("one.tar.xz: an xz file{expected}unpack it first"));
+}
+
+#[test]
+fn a_damaged_archive_is_an_error_wherever_the_damage_is() {
+    for name in ["deflated.zip", "stored.zip", "one.tar.gz"] {
+        let whole = fs::read(packed(name)).unwrap();
+        for cut in (1..whole.len()).step_by(7) {
+            said(name, &whole[..cut]);
+        }
+    }
+    // One digit of the table is another; the archive's checksum is what it was.
+    let mut stored = fs::read(packed("stored.zip")).unwrap();
+    let at = stored.windows(8).position(|bytes| bytes == b"Training").unwrap() - 2;
+    stored[at] ^= 1;
+    let error = said("stored.zip", &stored);
+    assert!(error.contains("reading failed: the checksum is another"), "{error}");
+}
+
+#[test]
+fn what_is_no_table_is_named_with_what_to_do() {
+    for (contents, found) in [
+        (
+            &b"version https://git-lfs.github.com/spec/v1\n"[..],
+            "the pointer of a file that Git LFS has not fetched",
+        ),
+        (b"<!DOCTYPE html><title>Sign in</title>", "a web page"),
+        (b"BZh91AY", "a bzip2 file"),
+        (b"7z\xbc\xaf\x27\x1c\0", "a 7z archive"),
+        (b"\xff\xfee\0m\0o\0", "text in UTF-16"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras' .h5"),
+    ] {
+        let error = said("x.csv", contents);
+        assert!(error.starts_with(&format!("x.csv: {found}, where a CSV file was expected; ")), "{error}");
+    }
+    assert_eq!(
+        said("x.csv", b""),
+        "x.csv: line 1: the file is empty; expected a header, such as `emotion,pixels,Usage`"
+    );
+    assert_eq!(
+        said("x.csv", b"emotion;pixels;Usage\n3;1 2 3 4;Training\n"),
+        "x.csv: line 1: the header's fields are divided by semicolons; allowed: commas; save the table as comma-separated values"
+    );
+    assert!(said("x.csv", b"emotion\tpixels\n").contains("divided by tabs"));
+    assert_eq!(
+        said("x.csv", b"emotion,pixels\r3,1 2 3 4\r"),
+        "x.csv: line 1: lines end with a carriage return alone; allowed: a line feed, with or without one before it"
+    );
+    assert_eq!(
+        said("x.csv", b"emo\x1b[31mtion\0,other\n"),
+        "x.csv: line 1: no column `pixels`; found `emo\\u{1b}[31mtion\\u{0}`, `other`"
+    );
+}
+
+#[test]
+fn a_table_of_another_size_is_resized_where_a_side_is_given() {
+    let config = ReadConfig { side: NonZeroU32::new(2), ..ReadConfig::default() };
+    let data = Dataset::open_with(packed("one.tar"), &config).unwrap();
+    assert_eq!((data.len(), data.side()), (8, 2));
+    // Rows of 0, 1, 2, … by 4: the mean of the weights of a triangle filter lies near that of the four pixels.
+    let whole = Dataset::open(packed("one.tar")).unwrap();
+    for i in 0..8 {
+        let mean = |data: &Dataset| {
+            data.image(i).iter().map(|&v| f64::from(v)).sum::<f64>() / data.image(i).len() as f64
+        };
+        assert!((mean(&data) - mean(&whole)).abs() <= 1.0);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_read_once() {
+    use std::process::Command;
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let feed = |name: &str| {
+        let (from, to) = (packed(name), pipe.clone());
+        std::thread::spawn(move || fs::write(to, fs::read(from).unwrap()))
+    };
+    let writer = feed("deflated.zip");
+    let error = Dataset::open(&pipe).unwrap_err().to_string();
+    assert!(error.contains("a zip archive, where a CSV file was expected; unpack it first"), "{error}");
+    let _ = writer.join().unwrap();
+
+    let table = folder.path().join("table.csv");
+    fs::write(&table, "emotion,pixels\n3,1 2 3 4\n").unwrap();
+    let to = pipe.clone();
+    let writer = std::thread::spawn(move || fs::copy(table, to));
+    assert_eq!(Dataset::open(&pipe).unwrap().labels(), Some(&[3][..]));
+    writer.join().unwrap().unwrap();
+}

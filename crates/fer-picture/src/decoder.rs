@@ -1,0 +1,71 @@
+//! From bytes to a picture.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use fer_files::Kind;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+
+use crate::{Error, Problem, jpeg};
+
+/// How pictures are decoded.
+///
+/// ```
+/// use fer_picture::Decoder;
+///
+/// let decoder = Decoder { max_bytes: 50_000_000, ..Decoder::default() };
+/// assert!(decoder.decode(b"<html>").unwrap_err().to_string().starts_with("a web page, no picture"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoder {
+    /// Takes a JPEG that is cut off as far as it goes; what is missing is grey. Off by default.
+    pub allow_truncated: bool,
+    /// What a decoded picture may take in memory: 400 MB by default.
+    pub max_bytes: u64,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { allow_truncated: false, max_bytes: 400_000_000 }
+    }
+}
+
+impl Decoder {
+    /// The picture in a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, and as [`decode`](Self::decode).
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<DynamicImage, Error> {
+        let path = path.as_ref();
+        let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        self.decode(&bytes).map_err(|problem| Error::Picture { path: path.to_owned(), problem })
+    }
+
+    /// The picture in these bytes, turned as its EXIF orientation says. Of an animation it is the first.
+    ///
+    /// # Errors
+    /// [`Problem::NoPicture`], [`Problem::Truncated`], [`Problem::TooLarge`]; [`Problem::Decode`] for damage.
+    pub fn decode(&self, bytes: &[u8]) -> Result<DynamicImage, Problem> {
+        // A cursor does not fail.
+        let reader =
+            ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(image::ImageError::IoError)?;
+        let format = reader.format().filter(ImageFormat::reading_enabled);
+        match format {
+            None => return Err(Problem::NoPicture { kind: Kind::of(bytes) }),
+            Some(ImageFormat::Jpeg) if !self.allow_truncated && jpeg::is_truncated(bytes) => {
+                return Err(Problem::Truncated);
+            }
+            Some(_) => {}
+        }
+        let mut decoder = reader.into_decoder()?;
+        let ((width, height), bytes) = (decoder.dimensions(), decoder.total_bytes());
+        if bytes > self.max_bytes {
+            return Err(Problem::TooLarge { width, height, bytes, limit: self.max_bytes });
+        }
+        let orientation = decoder.orientation()?;
+        let mut picture = DynamicImage::from_decoder(decoder)?;
+        picture.apply_orientation(orientation);
+        Ok(picture)
+    }
+}

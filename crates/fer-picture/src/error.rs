@@ -1,0 +1,58 @@
+//! Why a picture could not be read.
+
+use std::io;
+use std::path::PathBuf;
+
+use fer_files::Kind;
+
+/// Why the picture in a file could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file holds no picture that can be taken.
+    #[error("{}: {problem}", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+}
+
+/// What is wrong with a picture.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The bytes are no picture of a kind that is read.
+    #[error("{}, no picture; allowed: PNG, JPEG, BMP, GIF, TIFF, WebP", kind.map_or("unknown bytes".to_owned(), |kind| kind.to_string()))]
+    NoPicture {
+        /// What they are, where that is known.
+        kind: Option<Kind>,
+    },
+    /// The picture ends before its end.
+    #[error("the picture is cut off: the file is not complete")]
+    Truncated,
+    /// The picture would take too much memory.
+    #[error("a picture of {width}×{height} takes {} MB; allowed: {} MB", bytes / 1_000_000, limit / 1_000_000)]
+    TooLarge {
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// What it takes in memory.
+        bytes: u64,
+        /// What it may take: [`Decoder::max_bytes`](crate::Decoder::max_bytes).
+        limit: u64,
+    },
+    /// The picture is damaged, or of a variety that is not read.
+    #[error("no readable picture: {0}")]
+    Decode(#[from] image::ImageError),
+}
