@@ -46,7 +46,7 @@ enum Command {
     Explore(explore::Args),
     /// Split a dataset in two, stratified.
     Split(split::Args),
-    /// Turn a Keras `.h5` file into a model of this project.
+    /// Turn a Keras model into a model of this project.
     Import(import::Args),
     /// Print a script that completes this program's commands in a shell.
     Completions {

@@ -210,6 +210,55 @@ impl DcnnConfig {
         layers
     }
 
+    /// The notebook's network that these layers are, and the names that it gives to them; none when they are another.
+    #[cfg(feature = "keras")]
+    pub(crate) fn of_layers(
+        layers: &[LayerConfig],
+        input: Input,
+        classes: usize,
+    ) -> Option<(Self, std::collections::HashMap<String, String>)> {
+        let mut rest = layers.iter().filter(|layer| !is_dropout(layer)).map(|layer| &layer.is);
+        // The rate of the dropout after each pooling and before the output; 0 where there is none.
+        let rate_after = |at: &LayerKind| {
+            let at = layers.iter().position(|layer| std::ptr::eq(&layer.is, at))?;
+            match layers.get(at + 1).map(|layer| &layer.is) {
+                Some(LayerKind::Dropout { rate }) => Some(*rate),
+                _ => Some(0.0),
+            }
+        };
+        let mut dcnn = Self { blocks: Vec::new(), ..Self::default() }.of(input, classes);
+        let mut next = rest.next()?;
+        while let LayerKind::Conv2d { filters, kernel, .. } = *next {
+            let LayerKind::BatchNorm { moving_variance, .. } = *rest.next()? else { return None };
+            dcnn.moving_variance = moving_variance;
+            let dropout = rate_after(rest.nth(2)?)?;
+            dcnn.blocks.push(BlockConfig { filters, kernel, dropout });
+            next = rest.next()?;
+        }
+        let LayerKind::Dense { units, .. } = *rest.next()? else { return None };
+        (dcnn.dense_units, dcnn.dense_dropout) = (units, rate_after(rest.next()?)?);
+        let own = dcnn.layer_configs();
+        let found: Vec<&LayerConfig> = layers.iter().filter(|layer| !is_dropout(layer)).collect();
+        let expected: Vec<&LayerConfig> = own.iter().filter(|layer| !is_dropout(layer)).collect();
+        let same = |(found, expected): (&&LayerConfig, &&LayerConfig)| {
+            found.inputs.is_empty()
+                && found.is.clone().without_initializer() == expected.is.clone().without_initializer()
+        };
+        let dropouts = |layers: &[LayerConfig]| -> Vec<f32> {
+            let rate = |layer: &LayerConfig| match layer.is {
+                LayerKind::Dropout { rate } if rate > 0.0 => Some(rate),
+                _ => None,
+            };
+            layers.iter().filter_map(rate).collect()
+        };
+        let is_dcnn = dcnn.validate().is_ok()
+            && found.len() == expected.len()
+            && found.iter().zip(&expected).all(same)
+            && dropouts(layers) == dropouts(&own);
+        let names = found.iter().zip(&expected).map(|(found, own)| (found.name.clone(), own.name.clone()));
+        is_dcnn.then(|| (dcnn, names.collect()))
+    }
+
     /// Values of one image after the last block: `(channels, height, width)`.
     #[cfg(any(feature = "keras", test))]
     pub(crate) fn features(&self) -> (usize, usize, usize) {
@@ -217,6 +266,11 @@ impl DcnnConfig {
         let channels = self.blocks.last().map_or(self.channels, |block| block.filters);
         (channels, self.height >> halvings, self.width >> halvings)
     }
+}
+
+#[cfg(feature = "keras")]
+fn is_dropout(layer: &LayerConfig) -> bool {
+    matches!(layer.is, LayerKind::Dropout { .. })
 }
 
 #[cfg(test)]

@@ -104,6 +104,16 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A file holds weights without the network that they are of.
+    #[cfg(feature = "keras")]
+    #[error(
+        "{name}: weights alone: neither the activations nor the size of the images are in the file; give the network's \
+         description, which model.to_json() writes, or say that it is the notebook's and its images' side"
+    )]
+    KerasWeightsAlone {
+        /// The file, or what stands for it.
+        name: String,
+    },
     /// A layer of a Keras file is not the one that the architecture has there.
     #[cfg(feature = "keras")]
     #[error("{name}: layer '{layer}' has {found}, expected {expected}")]

@@ -1,14 +1,16 @@
-//! Keras `.h5` files, read and written without Keras or the HDF5 library.
+//! Keras models, read and written without Keras or the HDF5 library.
 //!
-//! Read are whole models (`model.save("m.h5")`) and weights alone (`save_weights("w.h5")`,
-//! `save_weights("w.weights.h5")`) of Keras 2 and Keras 3, as long as the network is the notebook's with any
-//! number of blocks, widths, kernel sizes, classes and image size. Keras' order `(height, width, channels)`
-//! becomes this crate's `(channels, height, width)`; the probabilities stay the same.
+//! Read are `.keras` files, whole models in `.h5` files, and weights alone in `.h5` and `.weights.h5` files with the
+//! description of their network, of Keras 2 and Keras 3. The network is any of layers that this crate has: convolutions
+//! (with groups, depthwise, separable), dense layers, batch norm, pooling, global mean, upsampling, sums, activations in
+//! layers or as layers. What only training sees is left out. The notebook's network becomes
+//! [`Architecture::Dcnn`], any other [`Architecture::Layers`]. Keras' order `(height, width, channels)` becomes this
+//! crate's `(channels, height, width)`; the probabilities stay the same to 1e-5.
 //!
 //! ```
 //! use candle_core::Device;
 //! use candle_nn::VarMap;
-//! use fer_model::{BlockConfig, DcnnConfig, ModelConfig, keras};
+//! use fer_model::{Architecture, BlockConfig, DcnnConfig, keras};
 //!
 //! let narrow = DcnnConfig {
 //!     blocks: vec![BlockConfig { filters: 8, kernel: 3, dropout: 0.1 }; 2],
@@ -21,112 +23,154 @@
 //! # std::fs::create_dir_all(&dir).unwrap();
 //! keras::export(dir.join("model.h5"), &narrow, &vars)?;
 //! let imported = keras::import(dir.join("model.h5"))?;
-//! assert_eq!(imported.dcnn, narrow);
+//! assert_eq!(imported.architecture, Architecture::Dcnn(narrow));
 //!
 //! let labels = ["happy", "sad", "neutral"].map(String::from).to_vec();
-//! fer_model::save(&dir, &ModelConfig::dcnn(imported.dcnn, labels)?, &imported.tensors)?;
+//! fer_model::save(&dir, &imported.config(labels)?, &imported.tensors)?;
 //! # std::fs::remove_dir_all(&dir).unwrap();
 //! # Ok::<(), fer_model::Error>(())
 //! ```
 
-mod architecture;
+mod convert;
 mod export;
 mod file;
+mod model_config;
+mod notebook;
 mod order;
+mod package;
+mod settings;
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
 use candle_core::Tensor;
-use fer_nn::MovingVariance;
+use fer_files::Kind;
+use serde_json::Value;
 
 pub use self::export::export;
-use self::file::StoredLayer;
-use crate::layer_config::LayerKind;
-use crate::saved::check_shape;
-use crate::{BlockConfig, DcnnConfig, Error};
+use crate::{Architecture, Error, Input, ModelConfig, Preprocessing};
 
 /// A network read from a Keras file.
 #[derive(Clone, Debug)]
 pub struct Imported {
-    /// The architecture. A file of weights alone holds neither the dropout rates nor the image's size: the
-    /// rates are then the notebook's and the image is taken for a square, the smallest that fits.
-    pub dcnn: DcnnConfig,
-    /// The tensors that [`DcnnConfig::tensors`] names, on the CPU.
+    /// What the network is made of.
+    pub architecture: Architecture,
+    /// The images that it takes.
+    pub input: Input,
+    /// The classes that it tells apart.
+    pub classes: usize,
+    /// What is done to pixels first, where the model says it by a `Rescaling` layer.
+    pub preprocessing: Option<Preprocessing>,
+    /// The tensors of the architecture, on the CPU.
     pub tensors: HashMap<String, Tensor>,
+    /// What was left out or assumed, a sentence each, for a person to read.
+    pub notes: Vec<String>,
 }
 
-/// Reads a Keras `.h5` file: a whole model or weights alone.
+impl Imported {
+    /// The configuration of the model, with the names of its classes. Where the model does not say what is done to pixels,
+    /// it is the default: 0 to 255 become 0 to 1.
+    ///
+    /// # Errors
+    /// When the names are not one a class, each another.
+    pub fn config(&self, labels: Vec<String>) -> Result<ModelConfig, Error> {
+        if labels.len() != self.classes {
+            return Err(Error::Labels { labels: labels.len(), classes: self.classes });
+        }
+        let config = ModelConfig::new(self.architecture.clone(), self.input, labels)?;
+        Ok(ModelConfig { preprocessing: self.preprocessing.unwrap_or_default(), ..config })
+    }
+}
+
+/// What the network of a file of weights alone is: such a file has neither its activations nor the order of its layers nor
+/// the size of its images.
+#[derive(Clone, Debug)]
+pub enum Structure {
+    /// What Keras' `model.to_json()` gave.
+    Json(String),
+    /// The notebook's network (ELU, a batch norm after each convolution) with any blocks, kernels and classes, for
+    /// square images of so many pixels a side.
+    Notebook {
+        /// The side in pixels.
+        side: usize,
+    },
+}
+
+/// Reads a Keras model: a `.keras` file, or an `.h5` file that holds a whole model.
 ///
-/// Layers with the notebook's names are found by name; otherwise they are taken in the file's order, each
-/// kind for itself. Optimizer state is not read. A file that Keras 3 wrote gives [`MovingVariance::Biased`],
+/// Optimizer state is not read. A file that Keras 3 wrote gives [`MovingVariance::Biased`](fer_nn::MovingVariance::Biased),
 /// which matters only when training goes on.
 ///
 /// # Errors
-/// When the file cannot be read, is no Keras file, is damaged, or holds another architecture; the error names
-/// the layer or tensor, what was found and what was expected.
+/// When the file cannot be read, is no Keras file, is damaged, holds weights alone, or holds a layer that this crate does
+/// not have; the error names the layer or tensor, what was found and what was expected.
 pub fn import(path: impl AsRef<Path>) -> Result<Imported, Error> {
     let path = path.as_ref();
-    let bytes = fs::read(path).map_err(Error::io(path))?;
-    read(bytes, &path.display().to_string())
+    read(contents(path)?, None, &path.display().to_string())
 }
 
-/// As [`import`], from the contents of a file; errors call it `model.h5`.
+/// Reads the weights in an `.h5` file for a network that is known otherwise.
 ///
 /// # Errors
-/// As [`import`].
-pub fn import_bytes(bytes: Vec<u8>) -> Result<Imported, Error> {
-    read(bytes, "model.h5")
+/// As [`import`], and when the weights are not those of the network.
+pub fn import_weights(path: impl AsRef<Path>, structure: &Structure) -> Result<Imported, Error> {
+    let path = path.as_ref();
+    read(contents(path)?, Some(structure), &path.display().to_string())
 }
 
-fn read(bytes: Vec<u8>, name: &str) -> Result<Imported, Error> {
-    let mut file = file::read(bytes, name)?;
-    sort_by_name(&mut file.layers);
-    let mut dcnn = match &file.model_config {
-        Some(json) => architecture::from_model_config(json, name)?,
-        None => architecture::from_weights(&file.layers, name)?,
-    };
-    if file.keras3 {
-        dcnn.moving_variance = MovingVariance::Biased;
-    }
-    dcnn.validate().map_err(|e| Error::keras(name, e))?;
-
-    let mut stored = file.layers;
-    let mut tensors = HashMap::new();
-    for layer in dcnn.layers()?.iter().filter(|layer| !layer.tensors.is_empty()) {
-        let Some(next) = stored.iter().position(|s| s.class == layer.class) else {
-            return Err(Error::MissingTensor { name: name.to_owned(), tensor: layer.name.clone() });
-        };
-        let found = stored.remove(next);
-        for ((tensor, shape), weight) in layer.tensors.iter().zip(&found.weights) {
-            let expected = order::keras_shape(shape);
-            check_shape(name, &weight.path, &["F32"], &expected, &weight.dtype, &weight.shape)?;
-            let value = order::from_keras(weight.read(name)?, &dcnn, &layer.name, shape)?;
-            tensors.insert(format!("{}.{tensor}", layer.name), value);
-        }
-    }
-    match stored.first() {
-        Some(extra) => {
-            Err(Error::keras_layer(name, &extra.name, format!("class {}", extra.class), "no more layers"))
-        }
-        None => Ok(Imported { dcnn, tensors }),
-    }
+/// As [`import`], or with a structure as [`import_weights`], from the contents of a file; errors call it `model.h5`.
+///
+/// # Errors
+/// As these.
+pub fn import_bytes(bytes: Vec<u8>, structure: Option<&Structure>) -> Result<Imported, Error> {
+    read(bytes, structure, "model.h5")
 }
 
-/// Puts the layers into the network's order when their names are the notebook's, all of them.
-fn sort_by_name(stored: &mut [StoredLayer]) {
-    let convs = stored.iter().filter(|layer| layer.class == "Conv2D").count();
-    let block = BlockConfig { filters: 1, kernel: 1, dropout: 0.0 };
-    let names = DcnnConfig { blocks: vec![block; convs / 2], ..Default::default() }.layer_configs();
-    let has_weights = |kind: &LayerKind| {
-        matches!(kind, LayerKind::Conv2d { .. } | LayerKind::Dense { .. } | LayerKind::BatchNorm { .. })
-    };
-    let weighted = names.into_iter().filter(|layer| has_weights(&layer.is));
-    let positions: HashMap<String, usize> = weighted.map(|layer| layer.name).zip(0..).collect();
-    if stored.len() == positions.len() && stored.iter().all(|layer| positions.contains_key(&layer.name)) {
-        stored.sort_by_key(|layer| positions[&layer.name]);
+fn contents(path: &Path) -> Result<Vec<u8>, Error> {
+    if path.is_dir() {
+        let message = "a folder, as TensorFlow's SavedModel is; save the model as a .keras file";
+        return Err(Error::keras(&path.display().to_string(), message));
     }
+    fs::read(path).map_err(Error::io(path))
+}
+
+fn read(bytes: Vec<u8>, structure: Option<&Structure>, name: &str) -> Result<Imported, Error> {
+    let (stored, inner) = match Kind::of(&bytes) {
+        Some(Kind::Zip) => {
+            let package = package::open(&bytes, name)?;
+            let mut stored = file::read(package.weights, name)?;
+            (stored.keras3, stored.model_config) = (package.keras3, Some(package.config));
+            (stored, true)
+        }
+        Some(kind) if kind != Kind::Hdf5 => {
+            let advice = match kind {
+                Kind::GitLfs => "; fetch it with `git lfs pull`",
+                Kind::Html => ": it was saved in place of the file",
+                Kind::TfLite | Kind::Onnx => "; import the Keras model that it was made of",
+                _ => "",
+            };
+            return Err(Error::keras(
+                name,
+                format!("{kind}, where a Keras .h5 or .keras file was expected{advice}"),
+            ));
+        }
+        _ => (file::read(bytes, name)?, false),
+    };
+    let mut stored = stored;
+    let json = |text: &str| {
+        serde_json::from_str(text).map_err(|e| Error::keras(name, format!("the model's description: {e}")))
+    };
+    let description: Value = match (stored.model_config.take(), structure) {
+        (Some(own), None) => json(&own)?,
+        (Some(_), Some(_)) if inner => {
+            return Err(Error::keras(name, "a whole model, which describes its network itself"));
+        }
+        (_, Some(Structure::Json(text))) => json(text)?,
+        (_, Some(Structure::Notebook { side })) => notebook::describe(&mut stored, *side, name)?,
+        (None, None) => return Err(Error::KerasWeightsAlone { name: name.to_owned() }),
+    };
+    convert::convert(model_config::parse(&description, name)?, stored, name)
 }
 
 #[cfg(test)]
@@ -134,7 +178,7 @@ mod tests {
     use hdf5_pure::{AttrValue, FileBuilder};
 
     use super::*;
-    use crate::LayerInfo;
+    use crate::{BlockConfig, DcnnConfig, LayerInfo};
 
     /// A layer's name and the names and shapes of its weights.
     type Layer = (String, Vec<(&'static str, Vec<u64>)>);
@@ -186,8 +230,16 @@ mod tests {
         file.finish().unwrap()
     }
 
+    fn notebook(bytes: Vec<u8>) -> Result<DcnnConfig, Error> {
+        let imported = import_bytes(bytes, Some(&Structure::Notebook { side: 64 }))?;
+        match imported.architecture {
+            Architecture::Dcnn(dcnn) => Ok(dcnn),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn error(layers: &[Layer]) -> String {
-        import_bytes(weights_file(layers, false)).unwrap_err().to_string()
+        notebook(weights_file(layers, false)).unwrap_err().to_string()
     }
 
     #[test]
@@ -196,14 +248,14 @@ mod tests {
         expected.blocks[0].dropout = 0.4;
         expected.blocks[1].dropout = 0.4;
         let named = layers(&expected);
-        assert_eq!(import_bytes(weights_file(&named, false)).unwrap().dcnn, expected);
+        assert_eq!(notebook(weights_file(&named, false)).unwrap(), expected);
 
         // With the notebook's names the order is free; with others it is the file's.
         let reversed: Vec<Layer> = named.iter().rev().cloned().collect();
-        assert_eq!(import_bytes(weights_file(&reversed, false)).unwrap().dcnn, expected);
+        assert_eq!(notebook(weights_file(&reversed, false)).unwrap(), expected);
         let renamed = |(i, layer): (usize, &Layer)| (format!("layer {i}"), layer.1.clone());
         let renamed: Vec<Layer> = named.iter().enumerate().map(renamed).collect();
-        assert_eq!(import_bytes(weights_file(&renamed, false)).unwrap().dcnn, expected);
+        assert_eq!(notebook(weights_file(&renamed, false)).unwrap(), expected);
 
         // `conv2d`, `conv2d_1`, …, `conv2d_11`, which HDF5 lists by the letters of their names.
         let mut counts = HashMap::new();
@@ -219,7 +271,7 @@ mod tests {
             (name, layer.1.clone())
         };
         let numbered: Vec<Layer> = named.iter().map(class).collect();
-        assert_eq!(import_bytes(weights_file(&numbered, true)).unwrap().dcnn, expected);
+        assert_eq!(notebook(weights_file(&numbered, true)).unwrap(), expected);
     }
 
     #[test]
@@ -251,8 +303,7 @@ mod tests {
             ),
             (
                 change(|l| l[24].1[0].1[0] = 18),
-                "model.h5: tensor 'model_weights/dense_1/kernel:0' is F32 [18, 2], expected 6 rows a pixel of a \
-                 square (the weights alone do not hold the image's size)",
+                "model.h5: tensor 'model_weights/dense_1/kernel:0' is F32 [18, 2], expected F32 [6, 2]",
             ),
             (
                 change(|l| {
@@ -270,9 +321,35 @@ mod tests {
     #[test]
     fn a_file_of_something_else_is_an_error() {
         let empty = FileBuilder::new().finish().unwrap();
-        let message = import_bytes(empty).unwrap_err().to_string();
-        assert_eq!(message, "model.h5: neither 'layer_names' nor 'layers': no weights of Keras");
-        assert!(matches!(import_bytes(b"emotion,pixels,Usage".to_vec()), Err(Error::Hdf5 { .. })));
+        let said = |bytes: &[u8]| import_bytes(bytes.to_vec(), None).unwrap_err().to_string();
+        assert_eq!(said(&empty), "model.h5: neither 'layer_names' nor 'layers': no weights of Keras");
+        assert!(matches!(import_bytes(b"emotion,pixels,Usage".to_vec(), None), Err(Error::Hdf5 { .. })));
+        let expected = "where a Keras .h5 or .keras file was expected";
+        assert_eq!(said(b""), format!("model.h5: an empty file, {expected}"));
+        assert_eq!(
+            said(b"\x1c\0\0\0TFL3"),
+            format!(
+                "model.h5: a TensorFlow Lite model, {expected}; import the Keras model that it was made of"
+            )
+        );
+        assert_eq!(
+            said(b"version https://git-lfs.github.com/spec/v1"),
+            format!(
+                "model.h5: the pointer of a file that Git LFS has not fetched, {expected}; fetch it with `git lfs pull`"
+            )
+        );
+        assert!(
+            said(b"PK\x05\x06").starts_with("model.h5: a damaged zip archive: "),
+            "{}",
+            said(b"PK\x05\x06")
+        );
+    }
+
+    #[test]
+    fn weights_alone_are_asked_for_their_network() {
+        let bytes = weights_file(&layers(&deep()), false);
+        let said = import_bytes(bytes, None).unwrap_err().to_string();
+        assert!(said.starts_with("model.h5: weights alone: neither the activations nor the size"), "{said}");
     }
 
     #[test]
@@ -285,7 +362,7 @@ mod tests {
         group.create_dataset("kernel").with_f32_data(&zeros).with_shape(&[1024, 1024]).with_deflate(9);
         group.create_dataset("bias").with_f32_data(&zeros[..1024]).with_shape(&[1024]);
         file.add_group(group.finish());
-        let message = import_bytes(file.finish().unwrap()).unwrap_err().to_string();
+        let message = import_bytes(file.finish().unwrap(), None).unwrap_err().to_string();
         assert!(
             message.starts_with("model.h5: 4198400 bytes of weights cannot be in a file of "),
             "{message}"

@@ -146,8 +146,19 @@ impl LayerKind {
         Self::BatchNorm { momentum, epsilon, moving_variance }
     }
 
+    /// The same layer, whatever its weights begin with.
+    #[cfg(feature = "keras")]
+    pub(crate) fn without_initializer(self) -> Self {
+        match self {
+            Self::Dense { units, bias, activation, .. } => {
+                Self::Dense { units, bias, activation, initializer: Initializer::default() }
+            }
+            other => other,
+        }
+    }
+
     /// The layer under a name, for an input of these dimensions; none for a sum.
-    fn layer(
+    pub(crate) fn layer(
         &self,
         name: &str,
         input: &[usize],

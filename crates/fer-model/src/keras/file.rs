@@ -2,13 +2,18 @@
 
 use std::collections::HashMap;
 
+use candle_core::{Device, Tensor};
 use hdf5_pure::{AttrValue, Dataset, File, Group};
 
 use crate::Error;
+use crate::saved::check_shape;
 
 /// Values that are read are at most this many times the file: Keras does not compress, and weights hardly
 /// shrink.
 const MAX_EXPANSION: u64 = 8;
+
+/// Where the layers are in what Keras 2.13 and tf-keras wrote first.
+const TRACKED: &str = "_layer_checkpoint_dependencies";
 
 /// A Keras file, its weights not yet read.
 pub(super) struct KerasFile {
@@ -20,12 +25,135 @@ pub(super) struct KerasFile {
     pub layers: Vec<StoredLayer>,
 }
 
+impl KerasFile {
+    /// Gives the layers of a numbered file the names that the description lists with their classes: the file has
+    /// `conv2d`, `conv2d_1`, … in the description's order, unless it says the names itself.
+    pub fn name_by(&mut self, listed: &[(&str, &str)]) {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for (class, name) in listed {
+            let count = counts.entry(snake_case(class)).or_default();
+            let group = numbered(class, *count);
+            *count += 1;
+            if !self.layers.iter().any(|layer| layer.is_named(name))
+                && let Some(layer) = self.layers.iter_mut().find(|layer| layer.group.as_ref() == Some(&group))
+            {
+                layer.rename(name);
+            }
+        }
+    }
+
+    /// Takes out the weights of a layer, of which there must be so many.
+    pub fn take<'a>(&mut self, layer: &str, count: usize, file: &'a str) -> Result<Weights<'a>, Error> {
+        let Some(at) = self.layers.iter().position(|stored| stored.is_named(layer)) else {
+            return Err(Error::MissingTensor { name: file.to_owned(), tensor: layer.to_owned() });
+        };
+        let weights = self.layers.remove(at).weights;
+        if weights.len() != count {
+            let found = format!("{} weights", weights.len());
+            return Err(Error::keras_layer(file, layer, found, format!("{count}, as its description says")));
+        }
+        Ok(Weights { file, weights: weights.into_iter() })
+    }
+
+    /// The layers whose weights nobody took.
+    pub fn rest(&self) -> impl Iterator<Item = &StoredLayer> {
+        self.layers.iter()
+    }
+}
+
+/// The weights of a layer in Keras' order.
+pub(super) struct Weights<'a> {
+    file: &'a str,
+    weights: std::vec::IntoIter<Weight>,
+}
+
+impl Weights<'_> {
+    /// The next one, which must have this shape.
+    pub fn next(&mut self, shape: &[usize]) -> Result<Tensor, Error> {
+        let Some(weight) = self.weights.next() else {
+            return Err(Error::keras(self.file, "a layer has too few weights"));
+        };
+        check_shape(self.file, &weight.path, &["F32"], shape, &weight.dtype, &weight.shape)?;
+        Ok(Tensor::from_vec(weight.read(self.file)?, shape, &Device::Cpu)?)
+    }
+}
+
+/// The name that Keras 3 gives a class's layers in a file: `SeparableConv2D` is `separable_conv2d`.
+fn snake_case(class: &str) -> String {
+    let mut name = String::new();
+    let letters: Vec<char> = class.chars().collect();
+    for (i, &letter) in letters.iter().enumerate() {
+        let after_small = i > 0 && letters[i - 1].is_lowercase();
+        let before_small =
+            i > 0 && letter.is_uppercase() && letters.get(i + 1).is_some_and(|next| next.is_lowercase());
+        if letter.is_uppercase() && (after_small || before_small) {
+            name.push('_');
+        }
+        name.extend(letter.to_lowercase());
+    }
+    name
+}
+
+/// The name of a class's layer of this number, from 0.
+fn numbered(class: &str, number: usize) -> String {
+    match number {
+        0 => snake_case(class),
+        number => format!("{}_{number}", snake_case(class)),
+    }
+}
+
 /// A layer with weights.
 pub(super) struct StoredLayer {
     pub name: String,
-    pub class: &'static str,
+    /// Its place in a numbered file that does not say its name.
+    group: Option<String>,
     /// In Keras' order: kernel, bias; gamma, beta, moving mean, moving variance.
     pub weights: Vec<Weight>,
+}
+
+impl StoredLayer {
+    /// Whether this is its name in the description.
+    fn is_named(&self, name: &str) -> bool {
+        self.group.is_none() && self.name == name
+    }
+
+    /// Gives it the name that it has in the description.
+    pub fn rename(&mut self, name: &str) {
+        self.name = name.to_owned();
+        self.group = None;
+    }
+
+    /// Whether its name is one that Keras makes up for a class.
+    pub fn is_of(&self, class: &str) -> bool {
+        self.name.starts_with(&snake_case(class))
+    }
+
+    /// The class that has weights of these shapes and names, for a file that does not say it.
+    pub fn class(&self, file: &str) -> Result<&'static str, Error> {
+        let ranks: Vec<usize> = self.weights.iter().map(|weight| weight.shape.len()).collect();
+        let unexpected = || {
+            let mut found: Vec<String> =
+                self.weights.iter().map(|w| format!("{} {:?}", w.leaf(), w.shape)).collect();
+            if let Some(more @ 1..) = found.len().checked_sub(4) {
+                found.truncate(4);
+                found.push(format!("and {more} more"));
+            }
+            let expected = "those of a Conv2D, BatchNormalization or Dense layer";
+            Error::keras_layer(file, &self.name, format!("weights {}", found.join(", ")), expected)
+        };
+        // Kernels come before biases, so that the ranks tell the kind.
+        let (class, names) = match ranks[..] {
+            [4, 1] => ("Conv2D", &["kernel", "bias"][..]),
+            [2, 1] => ("Dense", &["kernel", "bias"][..]),
+            [1, 1, 1, 1] => ("BatchNormalization", &["gamma", "beta", "moving_mean", "moving_variance"][..]),
+            _ => return Err(unexpected()),
+        };
+        let is_numbered = self.weights.iter().all(|w| w.leaf().parse::<u64>().is_ok());
+        match is_numbered || self.weights.iter().map(Weight::leaf).eq(names.iter().copied()) {
+            true => Ok(class),
+            false => Err(unexpected()),
+        }
+    }
 }
 
 /// A tensor in the file.
@@ -78,6 +206,7 @@ pub(super) fn read(bytes: Vec<u8>, name: &str) -> Result<KerasFile, Error> {
     let layers = match strings(&attributes, "layer_names") {
         Some(names) => named_layers(&base, path, &names, name)?,
         None if has("layers") => numbered_layers(&root.group("layers").map_err(&hdf5)?, name)?,
+        None if has(TRACKED) => numbered_layers(&root.group(TRACKED).map_err(&hdf5)?, name)?,
         None => return Err(Error::keras(name, "neither 'layer_names' nor 'layers': no weights of Keras")),
     };
 
@@ -103,7 +232,9 @@ fn named_layers(base: &Group, path: &str, names: &[String], name: &str) -> Resul
         };
         let open = |weight: &String| Weight::open(&group, format!("{path}{layer}/{weight}"), weight, name);
         let weights: Vec<Weight> = weights.iter().map(open).collect::<Result<_, _>>()?;
-        layers.extend(identify(layer, weights, name)?);
+        if !weights.is_empty() {
+            layers.push(StoredLayer { name: layer.clone(), group: None, weights });
+        }
     }
     Ok(layers)
 }
@@ -125,42 +256,18 @@ fn numbered_layers(base: &Group, name: &str) -> Result<Vec<StoredLayer>, Error> 
         }
         let vars = contents.group("vars").map_err(&hdf5)?;
         let attributes = vars.attrs().map_err(&hdf5)?;
-        let layer = attributes.get("name").and_then(AttrValue::as_str).unwrap_or(&group);
+        let own = attributes.get("name").and_then(AttrValue::as_str).map(str::to_owned);
         let mut numbers = vars.datasets().map_err(&hdf5)?;
         numbers.sort_by_cached_key(|number| number.parse::<u64>().unwrap_or(u64::MAX));
         let open =
             |number: &String| Weight::open(&vars, format!("layers/{group}/vars/{number}"), number, name);
         let weights: Vec<Weight> = numbers.iter().map(open).collect::<Result<_, _>>()?;
-        layers.extend(identify(layer, weights, name)?);
+        if !weights.is_empty() {
+            let (name, group) = own.map_or((group.clone(), Some(group.clone())), |own| (own, None));
+            layers.push(StoredLayer { name, group, weights });
+        }
     }
     Ok(layers)
-}
-
-/// What a layer is, told by its weights; `None` when it has none.
-fn identify(layer: &str, weights: Vec<Weight>, name: &str) -> Result<Option<StoredLayer>, Error> {
-    let ranks: Vec<usize> = weights.iter().map(|weight| weight.shape.len()).collect();
-    let unexpected = || {
-        let mut found: Vec<String> = weights.iter().map(|w| format!("{} {:?}", w.leaf(), w.shape)).collect();
-        if let Some(more @ 1..) = found.len().checked_sub(4) {
-            found.truncate(4);
-            found.push(format!("and {more} more"));
-        }
-        let expected = "those of a Conv2D, BatchNormalization or Dense layer";
-        Err(Error::keras_layer(name, layer, format!("weights {}", found.join(", ")), expected))
-    };
-    // Kernels come before biases, so that the ranks tell the kind.
-    let (class, names) = match ranks[..] {
-        [] => return Ok(None),
-        [4, 1] => ("Conv2D", &["kernel", "bias"][..]),
-        [2, 1] => ("Dense", &["kernel", "bias"][..]),
-        [1, 1, 1, 1] => ("BatchNormalization", &["gamma", "beta", "moving_mean", "moving_variance"][..]),
-        _ => return unexpected(),
-    };
-    let numbered = weights.iter().all(|w| w.leaf().parse::<u64>().is_ok());
-    if !numbered && !weights.iter().map(Weight::leaf).eq(names.iter().copied()) {
-        return unexpected();
-    }
-    Ok(Some(StoredLayer { name: layer.to_owned(), class, weights }))
 }
 
 /// The strings of an attribute, of whatever HDF5 type. Keras splits what is too long for one attribute into
@@ -176,4 +283,26 @@ fn strings(attributes: &HashMap<String, AttrValue>, key: &str) -> Option<Vec<Str
     let parts = (0..).map_while(|i| attributes.get(&format!("{key}{i}")));
     let parts: Vec<Vec<String>> = parts.map(list).collect::<Option<_>>()?;
     (!parts.is_empty()).then(|| parts.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_named_as_keras_names_them() {
+        // keras.src.utils.naming.to_snake_case
+        for (class, name) in [
+            ("Conv2D", "conv2d"),
+            ("SeparableConv2D", "separable_conv2d"),
+            ("BatchNormalization", "batch_normalization"),
+            ("PReLU", "p_re_lu"),
+            ("ReLU", "re_lu"),
+            ("ELU", "elu"),
+            ("GlobalAveragePooling2D", "global_average_pooling2d"),
+        ] {
+            assert_eq!(snake_case(class), name);
+        }
+        assert_eq!((numbered("Dense", 0), numbered("Dense", 3)), ("dense".to_owned(), "dense_3".to_owned()));
+    }
 }

@@ -1,0 +1,491 @@
+//! From Keras' layers and weights to this crate's.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use fer_nn::{Activation, MovingVariance, Padding};
+use serde_json::Value;
+
+use super::Imported;
+use super::file::KerasFile;
+use super::model_config::{Model, Node};
+use super::settings::{Settings, activation};
+use crate::layer_config::{Initializer, LayerConfig, LayerKind};
+use crate::{DcnnConfig, Error, LayersConfig, Preprocessing};
+
+/// Layers that only training sees.
+const ONLY_IN_TRAINING: [&str; 14] = [
+    "SpatialDropout2D",
+    "GaussianDropout",
+    "GaussianNoise",
+    "AlphaDropout",
+    "ActivityRegularization",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomZoom",
+    "RandomTranslation",
+    "RandomShear",
+    "RandomContrast",
+    "RandomBrightness",
+    "RandomErasing",
+    "Identity",
+];
+
+/// What a layer gives.
+#[derive(Clone)]
+struct Output {
+    /// The layer of ours, or `images`.
+    name: String,
+    /// Of a batch of one.
+    dims: Vec<usize>,
+    /// The `(channels, height, width)` whose flattening it is.
+    flattened: Option<[usize; 3]>,
+    /// Zeros around it that the next convolution adds.
+    padding: Option<Padding>,
+    is_probability: bool,
+}
+
+/// The network that a description and a file's weights make.
+pub(super) fn convert(model: Model, mut stored: KerasFile, file: &str) -> Result<Imported, Error> {
+    let crate::Input { channels, height, width } = model.input;
+    let images = Output {
+        name: "images".to_owned(),
+        dims: vec![1, channels, height, width],
+        flattened: None,
+        padding: None,
+        is_probability: false,
+    };
+    let variance = if stored.keras3 { MovingVariance::Biased } else { MovingVariance::Keras2 };
+    stored.name_by(&model.listed);
+    let mut work = Work {
+        file,
+        stored,
+        variance,
+        outputs: HashMap::from([("images".to_owned(), images.clone())]),
+        layers: Vec::new(),
+        tensors: HashMap::new(),
+        preprocessing: None,
+        notes: Vec::new(),
+    };
+    let mut last = images;
+    for node in &model.nodes {
+        last = work.add(node)?;
+        work.outputs.insert(node.name.to_owned(), last.clone());
+    }
+    work.finish(model, &last)
+}
+
+struct Work<'a> {
+    file: &'a str,
+    stored: KerasFile,
+    variance: MovingVariance,
+    /// What each layer of Keras gives.
+    outputs: HashMap<String, Output>,
+    layers: Vec<LayerConfig>,
+    tensors: HashMap<String, Tensor>,
+    preprocessing: Option<Preprocessing>,
+    notes: Vec<String>,
+}
+
+impl Work<'_> {
+    fn wrong(&self, node: &Node, found: impl ToString, expected: impl ToString) -> Error {
+        Error::keras_layer(self.file, node.name, found, expected)
+    }
+
+    /// What the layer reads, where it reads one thing.
+    fn input(&self, node: &Node) -> Result<Output, Error> {
+        match node.inputs[..] {
+            [input] => self.read(node, input),
+            _ => Err(self.wrong(node, format!("{} inputs", node.inputs.len()), "1")),
+        }
+    }
+
+    fn read(&self, node: &Node, input: &str) -> Result<Output, Error> {
+        let Some(output) = self.outputs.get(input) else {
+            return Err(self.wrong(node, format!("input '{input}'"), "a layer before it"));
+        };
+        if output.is_probability {
+            return Err(self.wrong(node, "a softmax before it", "a softmax at the end alone"));
+        }
+        let convolves = ["Conv2D", "DepthwiseConv2D", "SeparableConv2D"].contains(&node.class);
+        if output.padding.is_some() && !convolves {
+            return Err(self.wrong(node, "ZeroPadding2D before it", "a convolution after ZeroPadding2D"));
+        }
+        Ok(output.clone())
+    }
+
+    /// Adds what does the same as a layer of Keras.
+    fn add(&mut self, node: &Node) -> Result<Output, Error> {
+        let settings = Settings { file: self.file, name: node.name, config: node.config };
+        settings.check("data_format", &["channels_last"])?;
+        if node.class == "InputLayer" {
+            return Ok(self.outputs["images"].clone());
+        }
+        if node.class == "Add" {
+            return self.sum(node);
+        }
+        let input = self.input(node)?;
+        match node.class {
+            class if ONLY_IN_TRAINING.contains(&class) => {
+                if class != "Identity" {
+                    self.notes.push(format!("layer '{}' ({class}) is left out: it does nothing after training", node.name));
+                }
+                Ok(input)
+            }
+            "Dropout" => self.push(node.name, LayerKind::Dropout { rate: settings.number("rate")? as f32 }, input),
+            "Rescaling" => self.rescale(&settings, input),
+            "Flatten" => self.flatten(node.name, input),
+            "Reshape" => self.reshape(&settings, input),
+            "ZeroPadding2D" => Ok(Output { padding: Some(settings.zero_padding()?), ..input }),
+            "Conv2D" => self.convolution(&settings, input),
+            "DepthwiseConv2D" => self.depthwise(&settings, input),
+            "SeparableConv2D" => self.separable(&settings, input),
+            "Dense" => self.dense(&settings, input),
+            "BatchNormalization" => self.batch_norm(&settings, input),
+            "MaxPooling2D" | "AveragePooling2D" => {
+                let (size, stride, padding) = settings.pool()?;
+                let is = match node.class {
+                    "MaxPooling2D" => LayerKind::MaxPool2d { size, stride, padding },
+                    _ => LayerKind::MeanPool2d { size, stride, padding },
+                };
+                self.push(node.name, is, input)
+            }
+            "GlobalAveragePooling2D" => {
+                settings.check("keepdims", &["false"])?;
+                self.push(node.name, LayerKind::GlobalMean, input)
+            }
+            "UpSampling2D" => {
+                settings.check("interpolation", &["nearest"])?;
+                let factor = settings.square("size", Some(2))?;
+                self.push(node.name, LayerKind::Upsample { factor }, input)
+            }
+            "PReLU" => self.prelu(&settings, input),
+            "Activation" => self.activate(&settings, &node.config["activation"], input),
+            "ReLU" | "LeakyReLU" | "ELU" | "Softmax" => {
+                let described = settings.activation_layer(node.class)?;
+                self.activate(&settings, &described, input)
+            }
+            class => Err(self.wrong(
+                node,
+                format!("class {class}, which cannot be imported"),
+                "convolutions, dense layers, batch norm, pooling, activations, sums, and layers of training alone",
+            )),
+        }
+    }
+
+    /// Adds a layer that reads `input`, and finds what it gives.
+    fn push(&mut self, name: &str, is: LayerKind, input: Output) -> Result<Output, Error> {
+        let failed = |source| Error::Layer { layer: name.to_owned(), source };
+        let zeros = VarBuilder::zeros(DType::F32, &Device::Cpu);
+        let layer = is.layer(name, &input.dims, zeros).map_err(failed)?;
+        let dims = match &layer {
+            Some(layer) => layer.output(&input.dims).map_err(failed)?,
+            None => input.dims.clone(),
+        };
+        let keeps = matches!(
+            is,
+            LayerKind::Dropout { .. }
+                | LayerKind::Activation(_)
+                | LayerKind::BatchNorm { .. }
+                | LayerKind::PRelu
+        );
+        let flattened = input.flattened.filter(|_| keeps);
+        self.record(LayerConfig::new(name, is), &[&input.name]);
+        Ok(Output { name: name.to_owned(), dims, flattened, padding: None, is_probability: false })
+    }
+
+    /// Writes down a layer; what reads the one before it need not say so.
+    fn record(&mut self, layer: LayerConfig, inputs: &[&str]) {
+        let before = self.layers.last().map_or("images", |layer| &layer.name);
+        let layer = if inputs == [before] { layer } else { layer.reading(inputs) };
+        self.layers.push(layer);
+    }
+
+    fn sum(&mut self, node: &Node) -> Result<Output, Error> {
+        let inputs = node.inputs.iter().map(|input| self.read(node, input)).collect::<Result<Vec<_>, _>>()?;
+        let [first, rest @ ..] = &inputs[..] else {
+            return Err(self.wrong(node, "no inputs", "two or more"));
+        };
+        let mut sum = first.clone();
+        for (i, input) in rest.iter().enumerate() {
+            if (&input.dims, input.flattened) != (&sum.dims, sum.flattened) {
+                let found = format!("inputs of {:?} and {:?}", &sum.dims[1..], &input.dims[1..]);
+                return Err(self.wrong(node, found, "inputs of one shape"));
+            }
+            let name =
+                if i + 1 == rest.len() { node.name.to_owned() } else { format!("{}_{}", node.name, i + 1) };
+            self.record(LayerConfig::new(&name, LayerKind::Sum), &[&sum.name, &input.name]);
+            sum.name = name;
+        }
+        Ok(sum)
+    }
+
+    fn rescale(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+        if input.name != "images" || self.preprocessing.is_some() {
+            return Err(settings.wrong("a layer before it", "Rescaling at the input alone"));
+        }
+        let (scale, offset) = (settings.number("scale")?, settings.number_or("offset", 0.0)?);
+        self.preprocessing =
+            Some(Preprocessing { scale: scale as f32, mean: -offset as f32, ..Preprocessing::default() });
+        Ok(input)
+    }
+
+    fn flatten(&mut self, name: &str, input: Output) -> Result<Output, Error> {
+        let flattened = match input.dims[..] {
+            [_, channels, height, width] => Some([channels, height, width]),
+            // A vector is flat already.
+            _ => return Ok(input),
+        };
+        Ok(Output { flattened, ..self.push(name, LayerKind::Flatten, input)? })
+    }
+
+    /// A reshaping that keeps the shape or flattens.
+    fn reshape(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+        let wanted = settings.sizes("target_shape")?;
+        let (shape, values) = match input.dims[..] {
+            [_, channels, height, width] => (vec![height, width, channels], channels * height * width),
+            _ => (input.dims[1..].to_vec(), input.dims[1..].iter().product()),
+        };
+        match wanted[..] {
+            _ if wanted == shape => Ok(input),
+            [n] if n == values => self.flatten(settings.name, input),
+            _ => Err(settings.wrong(
+                format!("target_shape {wanted:?} for {shape:?}"),
+                "one that keeps the shape or flattens",
+            )),
+        }
+    }
+
+    fn convolution(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+        let groups = settings.size_or("groups", 1)?;
+        let (filters, kernel) = (settings.size("filters")?, settings.square("kernel_size", None)?);
+        let padding = settings.padding(input.padding)?;
+        let (stride, bias) = (settings.stride()?, settings.flag("use_bias", true)?);
+        let inputs = input.dims.get(1).copied().unwrap_or(0);
+        let mut weights = self.stored.take(settings.name, 1 + usize::from(bias), self.file)?;
+        let weight = weights.next(&[kernel, kernel, inputs / groups.max(1), filters])?;
+        let weight = weight.permute((3, 2, 0, 1))?.contiguous()?;
+        self.store(settings.name, "weight", weight);
+        if bias {
+            let bias = weights.next(&[filters])?;
+            self.store(settings.name, "bias", bias);
+        }
+        let (inner, outer) = settings.own_activation()?;
+        let is = LayerKind::Conv2d { filters, kernel, stride, padding, groups, bias, activation: inner };
+        let output = self.push(settings.name, is, input)?;
+        Ok(Output { is_probability: outer, ..output })
+    }
+
+    /// A convolution of each channel, under this name.
+    fn channelwise(
+        &mut self,
+        name: &str,
+        settings: &Settings,
+        input: Output,
+        weight: Tensor,
+        bias: Option<Tensor>,
+        activation: Activation,
+    ) -> Result<Output, Error> {
+        // (rows, columns, channels, multiplier), where ours is (channels·multiplier, 1, rows, columns).
+        let (rows, _, channels, multiplier) = weight.dims4()?;
+        let filters = channels * multiplier;
+        let weight = weight.permute((2, 3, 0, 1))?.contiguous()?.reshape((filters, 1, rows, rows))?;
+        self.store(name, "weight", weight);
+        let is = LayerKind::Conv2d {
+            filters,
+            kernel: rows,
+            stride: settings.stride()?,
+            padding: settings.padding(input.padding)?,
+            groups: channels,
+            bias: bias.is_some(),
+            activation,
+        };
+        if let Some(bias) = bias {
+            self.store(name, "bias", bias);
+        }
+        self.push(name, is, input)
+    }
+
+    fn depthwise(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+        let (kernel, multiplier) =
+            (settings.square("kernel_size", None)?, settings.size_or("depth_multiplier", 1)?);
+        let (channels, has_bias) =
+            (input.dims.get(1).copied().unwrap_or(0), settings.flag("use_bias", true)?);
+        let mut weights = self.stored.take(settings.name, 1 + usize::from(has_bias), self.file)?;
+        let weight = weights.next(&[kernel, kernel, channels, multiplier])?;
+        let bias = has_bias.then(|| weights.next(&[channels.saturating_mul(multiplier)])).transpose()?;
+        let (inner, outer) = settings.own_activation()?;
+        let output = self.channelwise(settings.name, settings, input, weight, bias, inner)?;
+        Ok(Output { is_probability: outer, ..output })
+    }
+
+    fn separable(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+        let (kernel, multiplier) =
+            (settings.square("kernel_size", None)?, settings.size_or("depth_multiplier", 1)?);
+        let (filters, bias) = (settings.size("filters")?, settings.flag("use_bias", true)?);
+        let channels = input.dims.get(1).copied().unwrap_or(0);
+        let mut weights = self.stored.take(settings.name, 2 + usize::from(bias), self.file)?;
+        let depthwise = weights.next(&[kernel, kernel, channels, multiplier])?;
+        let pointwise = weights.next(&[1, 1, channels.saturating_mul(multiplier), filters])?;
+        let bias_values = bias.then(|| weights.next(&[filters])).transpose()?;
+        let depth = format!("{}_depthwise", settings.name);
+        let between = self.channelwise(&depth, settings, input, depthwise, None, Activation::Linear)?;
+        self.store(settings.name, "weight", pointwise.permute((3, 2, 0, 1))?.contiguous()?);
+        if let Some(bias) = bias_values {
+            self.store(settings.name, "bias", bias);
+        }
+        let (activation, outer) = settings.own_activation()?;
+        let is = LayerKind::Conv2d {
+            filters,
+            kernel: 1,
+            stride: 1,
+            padding: Padding::Valid,
+            groups: 1,
+            bias,
+            activation,
+        };
+        let output = self.push(settings.name, is, between)?;
+        Ok(Output { is_probability: outer, ..output })
+    }
+
+    fn dense(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+        let [_, inputs] = input.dims[..] else {
+            return Err(settings.wrong("an image before it", "Flatten or a global mean before it"));
+        };
+        let (units, bias) = (settings.size("units")?, settings.flag("use_bias", true)?);
+        let mut weights = self.stored.take(settings.name, 1 + usize::from(bias), self.file)?;
+        let weight = weights.next(&[inputs, units])?;
+        let weight = match input.flattened {
+            // Keras flattens (height, width, channels), this crate (channels, height, width).
+            Some([channels, height, width]) => weight
+                .reshape((height, width, channels, units))?
+                .permute((3, 2, 0, 1))?
+                .contiguous()?
+                .reshape((units, inputs))?,
+            None => weight.t()?.contiguous()?,
+        };
+        self.store(settings.name, "weight", weight);
+        if bias {
+            let bias = weights.next(&[units])?;
+            self.store(settings.name, "bias", bias);
+        }
+        let (activation, outer) = settings.own_activation()?;
+        let initializer = match settings.config["kernel_initializer"]["class_name"]
+            .as_str()
+            .or(settings.config["kernel_initializer"].as_str())
+        {
+            Some("HeNormal" | "he_normal") => Initializer::HeNormal,
+            _ => Initializer::GlorotUniform,
+        };
+        let output =
+            self.push(settings.name, LayerKind::Dense { units, bias, activation, initializer }, input)?;
+        Ok(Output { is_probability: outer, ..output })
+    }
+
+    fn batch_norm(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+        settings.check_last_axis(input.dims.len())?;
+        let n = input.dims.get(1).copied().unwrap_or(0);
+        let (scale, center) = (settings.flag("scale", true)?, settings.flag("center", true)?);
+        let count = 2 + usize::from(scale) + usize::from(center);
+        let mut weights = self.stored.take(settings.name, count, self.file)?;
+        let constant = |value: f32| Tensor::full(value, n, &Device::Cpu);
+        for (tensor, default) in [
+            ("weight", (!scale).then_some(1.0)),
+            ("bias", (!center).then_some(0.0)),
+            ("running_mean", None),
+            ("running_var", None),
+        ] {
+            let values = match default {
+                Some(value) => constant(value)?,
+                None => weights.next(&[n])?,
+            };
+            let values = match input.flattened {
+                Some([channels, height, width]) => values
+                    .reshape((height, width, channels))?
+                    .permute((2, 0, 1))?
+                    .contiguous()?
+                    .flatten_all()?,
+                None => values,
+            };
+            self.store(settings.name, tensor, values);
+        }
+        let is = LayerKind::BatchNorm {
+            momentum: settings.number_or("momentum", 0.99)?,
+            epsilon: settings.number_or("epsilon", 1e-3)?,
+            moving_variance: self.variance,
+        };
+        self.push(settings.name, is, input)
+    }
+
+    fn prelu(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+        let mut weights = self.stored.take(settings.name, 1, self.file)?;
+        let slopes = match input.dims[..] {
+            [_, channels, _, _] => weights.next(&[1, 1, channels])?.flatten_all()?,
+            _ => weights.next(&input.dims[1..])?,
+        };
+        self.store(settings.name, "weight", slopes);
+        self.push(settings.name, LayerKind::PRelu, input)
+    }
+
+    /// An activation that is a layer of its own.
+    fn activate(&mut self, settings: &Settings, described: &Value, input: Output) -> Result<Output, Error> {
+        match activation(described) {
+            Some((Activation::Linear, outer)) => Ok(Output { is_probability: outer, ..input }),
+            Some((activation, _)) => self.push(settings.name, LayerKind::Activation(activation), input),
+            None => Err(settings.wrong(format!("activation {described}"), super::settings::ACTIVATIONS)),
+        }
+    }
+
+    fn store(&mut self, layer: &str, tensor: &str, value: Tensor) {
+        self.tensors.insert(format!("{layer}.{tensor}"), value);
+    }
+
+    fn finish(mut self, model: Model, last: &Output) -> Result<Imported, Error> {
+        let file = self.file;
+        let [_, classes] = last.dims[..] else {
+            let found = format!("{:?}", &last.dims[1..]);
+            return Err(Error::keras(
+                file,
+                format!("the network gives {found}; allowed: a probability a class"),
+            ));
+        };
+        let ends_in = self.layers.last().map(|layer| &layer.is);
+        if let Some(
+            LayerKind::Activation(Activation::Sigmoid)
+            | LayerKind::Dense { activation: Activation::Sigmoid, .. }
+            | LayerKind::Conv2d { activation: Activation::Sigmoid, .. },
+        ) = ends_in
+        {
+            let message = "the network ends in a sigmoid; allowed: a softmax, whose probabilities sum to 1";
+            return Err(Error::keras(file, message));
+        }
+        if !last.is_probability {
+            self.notes
+                .push("the network ends without a softmax: what it gives is taken for logits".to_owned());
+        }
+        if let Some(layer) =
+            self.stored.rest().find(|layer| !ONLY_IN_TRAINING.iter().any(|class| layer.is_of(class)))
+        {
+            return Err(Error::keras_layer(
+                file,
+                &layer.name,
+                "weights",
+                "no weights of layers that the description lacks",
+            ));
+        }
+        let (input, layers) = (model.input, self.layers);
+        let (architecture, tensors) = match DcnnConfig::of_layers(&layers, input, classes) {
+            Some((dcnn, names)) => {
+                let renamed = |(tensor, value): (String, Tensor)| {
+                    let (layer, rest) = tensor.rsplit_once('.').unwrap_or((&tensor, ""));
+                    (format!("{}.{rest}", names.get(layer).map_or(layer, String::as_str)), value)
+                };
+                (dcnn.into(), self.tensors.into_iter().map(renamed).collect())
+            }
+            None => (LayersConfig { layers }.into(), self.tensors),
+        };
+        let (preprocessing, notes) = (self.preprocessing, self.notes);
+        Ok(Imported { architecture, input, classes, preprocessing, tensors, notes })
+    }
+}

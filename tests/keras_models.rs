@@ -1,0 +1,172 @@
+//! Models of other layers than the notebook's, as Keras saves them.
+//!
+//! The golden files are made by `tests/golden/keras_models.py`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use fer_model::keras::{self, Imported, Structure};
+use fer_model::{Architecture, Classifier};
+use serde::Deserialize;
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+
+#[derive(Deserialize)]
+struct Golden {
+    height: usize,
+    width: usize,
+    channels: usize,
+    probabilities: Vec<Vec<f32>>,
+}
+
+impl Golden {
+    /// The images of the script, channel by channel.
+    fn pixels(&self) -> Vec<u8> {
+        let mut pixels = Vec::new();
+        for n in 0..10 {
+            for k in 0..self.channels {
+                for r in 0..self.height {
+                    pixels
+                        .extend((0..self.width).map(|c| {
+                            ((37 * r + 11 * c * c + r * c * (n + 1) + 53 * n + 91 * k) % 256) as u8
+                        }));
+                }
+            }
+        }
+        pixels
+    }
+}
+
+fn golden() -> BTreeMap<String, Golden> {
+    let text = std::fs::read_to_string(format!("{GOLDEN}/keras_models.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new(GOLDEN).join("keras_models").join(name)
+}
+
+/// The largest difference between a model's probabilities and Keras'.
+fn difference(imported: &Imported, golden: &Golden) -> f32 {
+    let labels = (0..imported.classes).map(|class| format!("class_{class}")).collect();
+    let config = imported.config(labels).unwrap();
+    let classifier = Classifier::new(config, imported.tensors.clone(), &Device::Cpu).unwrap();
+    let found = classifier.predict_pixels(&golden.pixels()).unwrap();
+    assert_eq!(found.len(), golden.probabilities.len());
+    let pairs = found.iter().flatten().zip(golden.probabilities.iter().flatten());
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn whole_models_give_keras_probabilities() {
+    let golden = golden();
+    for (name, golden) in golden.iter().filter(|(name, _)| !name.contains(".weights.")) {
+        let imported = keras::import(file(name)).unwrap_or_else(|e| panic!("{e}"));
+        assert!(matches!(imported.architecture, Architecture::Layers(_)), "{name}");
+        let difference = difference(&imported, golden);
+        assert!(difference < 1e-5, "{name}: {difference}");
+        // A model folder of it says the same.
+        let folder = tempfile::tempdir().unwrap();
+        let labels = (0..imported.classes).map(|class| format!("class_{class}")).collect();
+        fer_model::save(folder.path(), &imported.config(labels).unwrap(), &imported.tensors).unwrap();
+        Classifier::open(folder.path()).unwrap();
+    }
+}
+
+#[test]
+fn weights_alone_are_read_with_their_description() {
+    for of in ["keras2", "keras3"] {
+        let name = format!("{of}_xception.weights.h5");
+        let refused = keras::import(file(&name)).unwrap_err();
+        assert!(matches!(refused, fer_model::Error::KerasWeightsAlone { .. }), "{refused}");
+        let json = std::fs::read_to_string(file(&format!("{of}_xception.json"))).unwrap();
+        let imported = keras::import_weights(file(&name), &Structure::Json(json)).unwrap();
+        let difference = difference(&imported, &golden()[&name]);
+        assert!(difference < 1e-5, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn what_is_left_out_is_told() {
+    let imported = keras::import(file("keras3_plain.keras")).unwrap();
+    let classes = ["RandomFlip", "SpatialDropout2D", "GaussianNoise"];
+    assert_eq!(imported.notes.len(), classes.len());
+    for (note, class) in imported.notes.iter().zip(classes) {
+        assert!(note.contains(&format!("({class}) is left out")), "{note}");
+    }
+    let colour = keras::import(file("keras3_colour.keras")).unwrap();
+    let preprocessing = colour.preprocessing.unwrap();
+    assert_eq!((preprocessing.scale, preprocessing.mean, colour.input.channels), (1.0 / 127.5, 1.0, 3));
+}
+
+/// What is said of a model of these weights whose description was changed so.
+fn said_of(change: impl Fn(&mut Vec<serde_json::Value>)) -> String {
+    let json = std::fs::read_to_string(file("keras3_xception.json")).unwrap();
+    let mut model: serde_json::Value = serde_json::from_str(&json).unwrap();
+    change(model["config"]["layers"].as_array_mut().unwrap());
+    let structure = Structure::Json(model.to_string());
+    let weights = std::fs::read(file("keras3_xception.weights.h5")).unwrap();
+    keras::import_bytes(weights, Some(&structure)).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn what_cannot_be_imported_is_named_by_its_layer() {
+    let first = |class: &str, layers: &mut Vec<serde_json::Value>| {
+        layers.iter().position(|layer| layer["class_name"] == class).unwrap()
+    };
+    let set = |class: &'static str, key: &'static str, value: serde_json::Value| {
+        said_of(move |layers| {
+            let at = first(class, layers);
+            layers[at]["config"][key] = value.clone();
+        })
+    };
+    for (found, expected) in [
+        (
+            said_of(|layers| {
+                let at = first("BatchNormalization", layers);
+                layers[at]["class_name"] = "LayerNormalization".into();
+            }),
+            "layer 'batch_normalization' has class LayerNormalization, which cannot be imported, expected convolutions",
+        ),
+        (set("Conv2D", "dilation_rate", [2, 2].into()), "layer 'conv2d' has dilation_rate [2,2], expected 1"),
+        (
+            set("Conv2D", "kernel_size", [3, 1].into()),
+            "layer 'conv2d' has kernel_size [3,1], expected a square",
+        ),
+        (
+            set("Conv2D", "activation", "gelu".into()),
+            "layer 'conv2d' has activation \"gelu\", expected linear, relu",
+        ),
+        (
+            set("Conv2D", "use_bias", true.into()),
+            "layer 'conv2d' has 1 weights, expected 2, as its description says",
+        ),
+        (set("Conv2D", "filters", 5.into()), "is F32 [3, 3, 1, 4], expected F32 [3, 3, 1, 5]"),
+        (
+            set("Conv2D", "data_format", "channels_first".into()),
+            "data_format \"channels_first\", expected channels_last",
+        ),
+        (set("BatchNormalization", "axis", 1.into()), "layer 'batch_normalization' has axis 1, expected -1"),
+        (
+            set("Activation", "activation", "softmax".into()),
+            "has a softmax before it, expected a softmax at the end alone",
+        ),
+        (set("SeparableConv2D", "strides", [2, 2].into()), "inputs of one shape"),
+    ] {
+        assert!(found.starts_with("model.h5: ") && found.contains(expected), "{found}");
+    }
+    let sigmoid = said_of(|layers| layers.last_mut().unwrap()["config"]["activation"] = "sigmoid".into());
+    assert_eq!(
+        sigmoid,
+        "model.h5: the network ends in a sigmoid; allowed: a softmax, whose probabilities sum to 1"
+    );
+}
+
+#[test]
+fn a_damaged_package_is_an_error() {
+    let whole = std::fs::read(file("keras3_plain.keras")).unwrap();
+    for length in (0..whole.len()).step_by(499) {
+        assert!(keras::import_bytes(whole[..length].to_vec(), None).is_err(), "{length} bytes");
+    }
+}
