@@ -26,7 +26,7 @@ pub mod split;
 pub mod train;
 
 use std::fmt::Display;
-use std::io::{Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -55,6 +55,7 @@ pub fn main<A: Parser, E: Display>(run: impl FnOnce(&A, &mut dyn Write) -> Resul
     let _ = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::WARN)
         .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
         .without_time()
         .with_target(false)
         .log_internal_errors(false)

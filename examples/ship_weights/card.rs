@@ -41,7 +41,30 @@ impl Card<'_> {
         self.classes(&mut text)?;
         self.calibration(&mut text)?;
         text += LIMITS;
+        text += match self.is_ferplus() {
+            true => "The labels of FER+ are Microsoft's, under the MIT licence. ",
+            false => "The labels are FER2013's own. ",
+        };
+        text += RIGHTS;
         Ok(text)
+    }
+
+    fn is_ferplus(&self) -> bool {
+        self.record["settings"]["ferplus"].is_string()
+    }
+
+    /// Which weights were kept, and what chose them.
+    fn chosen(&self) -> String {
+        let train = &self.record["settings"]["train"];
+        let stopping = &self.record["settings"]["early_stopping"];
+        let weights = if train["average"].is_null() { "the weights" } else { "the average of the weights" };
+        let of_last = stopping["patience"].as_u64() >= train["epochs"].as_u64();
+        let epoch = match of_last {
+            true => "after the last epoch",
+            false => "of the epoch that early stopping chose by PublicTest",
+        };
+        let recipe = if self.recipe.ends_with("notebook.toml") { "" } else { "recipe and " };
+        format!("{weights} {epoch} of one run; {recipe}temperature by PublicTest, nothing by PrivateTest")
     }
 
     fn origin(&self, text: &mut String) -> Result<(), Failure> {
@@ -49,15 +72,22 @@ impl Card<'_> {
         let (split, train) = (&record["split"], &settings["train"]);
         let name = record["source"]["name"].as_str().unwrap_or("unknown");
         let md5 = record["source"]["md5"].as_str().unwrap_or("unknown");
+        let (labels, winner) = match self.is_ferplus() {
+            true => ("the votes of FER+ (Barsoum et al. 2016) as soft targets", " with a single winner"),
+            false => ("FER2013's", ""),
+        };
+        // A run may end before the epochs that it was given.
+        let epochs = &record["result"]["epochs"];
+        let chosen = self.chosen();
         writeln!(
             text,
             "| | |\n| --- | --- |\n\
-             | network | the `{}` chain, 48×48 grey, {} expressions; {:.1} MB in 16 bits |\n\
-             | data | {name}, md5 `{md5}`; labels: the votes of FER+ (Barsoum et al. 2016) as soft targets |\n\
-             | rows | {} to train on, {} of PublicTest, {} of PrivateTest with a single winner |\n\
+             | network | `{}`, 48×48 grey, {} expressions; {:.1} MB in 16 bits |\n\
+             | data | {name}, md5 `{md5}`; labels: {labels} |\n\
+             | rows | {} to train on, {} of PublicTest, {} of PrivateTest{winner} |\n\
              | copies | {} rows of PublicTest and {} of PrivateTest also occur, pixel for pixel, in training |\n\
              | training | {} epochs, batch {}, seed {}, by `{}`, at commit `{}` |\n\
-             | how chosen | the average of the weights after the last epoch of one run; recipe and temperature by PublicTest, nothing by PrivateTest |\n",
+             | how chosen | {chosen} |\n",
             settings["model"]["architecture"].as_str().unwrap_or("unknown"),
             settings["labels"].as_array().map_or(0, Vec::len),
             self.bytes as f64 / 1e6,
@@ -66,7 +96,7 @@ impl Card<'_> {
             split["test"],
             split["valid_in_train"],
             split["test_in_train"],
-            train["epochs"],
+            if epochs.is_null() { &train["epochs"] } else { epochs },
             settings["batch_size"],
             train["seed"],
             self.recipe,
@@ -173,7 +203,9 @@ and safety reasons. Those pictured should have agreed.
 
 ### Licences
 
-The labels of FER+ are Microsoft's, under the MIT licence. FER2013's pictures were collected by an image search and have no
+";
+
+const RIGHTS: &str = "FER2013's pictures were collected by an image search and have no
 clear licence; none of them is part of this crate. Whether weights derived from them are free of other people's rights is
 not settled; the project gives what rights it has.
 ";

@@ -1,4 +1,4 @@
-//! Makes the weights that the project ships of a run on FER+ votes: calibrated, in 16 bits, with their card.
+//! Makes the weights that the project ships of a run on the official split: calibrated, in 16 bits, with their card.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to a person")]
 
 mod card;
@@ -17,10 +17,11 @@ use serde_json::Value;
 
 use card::{Card, Subset};
 
-/// Makes the weights that the project ships of a run on FER+ votes: calibrated, in 16 bits, with their card.
+/// Makes the weights that the project ships of a run on the official split: calibrated, in 16 bits, with their card.
 #[derive(Parser)]
 struct Args {
-    /// The folder of a run of `train_dcnn --config recipes/ferplus.toml`. Its data is read where the run read it.
+    /// The folder of a run of `train_dcnn` with `--split usage`, or a recipe that has it. Its data is read where the run
+    /// read it.
     #[arg(long)]
     model: PathBuf,
     /// The commit that the run was made at, for the card.
@@ -50,15 +51,24 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), Failure> {
     let record = read_record(&args.model)?;
     let settings = &record["settings"];
-    let path = |field: &str| {
-        settings[field].as_str().map(Path::new).ok_or_else(|| format!("run.json: the run had no {field}"))
-    };
-    let all = Dataset::open(path("data")?)?;
+    if settings["split"]["method"] != "usage" {
+        return Err(
+            "run.json: not a run on the official split (--split usage), whose test rows chose nothing".into(),
+        );
+    }
+    let path = settings["data"].as_str().ok_or("run.json: a run on drawn faces")?;
+    let read = serde_json::from_value(settings["read"].clone()).unwrap_or_default();
+    let all = Dataset::open_with(path, &read)?;
     if record["source"]["md5"] != all.source().md5.as_str() {
         return Err(format!("{}: not the data of the run: its md5 is another", all.source().path).into());
     }
-    let (voted, _) = all.with_ferplus_votes(&FerPlus::open(path("ferplus")?)?)?;
-    let of = |usage| voted.select_usage(usage).map(|rows| rows.without_ties());
+    let labelled = match settings["ferplus"].as_str() {
+        Some(votes) => all.with_ferplus_votes(&FerPlus::open(votes)?)?.0,
+        None => all.clone(),
+    };
+    let labels: Vec<u8> = serde_json::from_value(settings["labels"].clone())?;
+    let chosen = labelled.select(&labels)?;
+    let of = |usage| chosen.select_usage(usage).map(|rows| rows.without_ties());
     let (public, private) = (of(Usage::PublicTest)?, of(Usage::PrivateTest)?);
     let trained = all.select_usage(Usage::Training)?;
 

@@ -72,7 +72,9 @@ fn read(path: &Path) -> Result<(Vec<String>, Vec<String>), Error> {
     let column = |name: &str| {
         let found: Vec<&str> = header.iter().collect();
         let at = header.iter().position(|h| h == name);
-        at.ok_or_else(|| wrong(format!("line 1: no column '{name}', found {}", found.join(", "))))
+        at.ok_or_else(|| {
+            wrong(format!("line 1: no column '{name}', found {}", found.join(", ").escape_debug()))
+        })
     };
     let (label, predicted) = (column("label")?, column("predicted")?);
     let (mut truths, mut predictions) = (Vec::new(), Vec::new());

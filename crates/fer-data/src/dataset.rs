@@ -241,7 +241,7 @@ impl Dataset {
         let chosen = found.iter().enumerate().filter(|(_, label)| encoder.encode(**label).is_ok());
         let chosen = self.pick(chosen.map(|(i, _)| i));
         if chosen.is_empty() {
-            return Err(self.missing(format!("no row with one of the labels {:?}", encoder.labels())));
+            return Err(self.missing(format!("no row with one of the labels {}", encoder.named())));
         }
         Ok(Self { encoder, ..chosen })
     }

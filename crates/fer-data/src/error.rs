@@ -86,12 +86,12 @@ pub enum Error {
         allowed: String,
     },
     /// A label that is not among the classes.
-    #[error("label {label} is not among the classes {classes:?}")]
+    #[error("label {label} is not among the classes {classes}")]
     UnseenLabel {
         /// The label.
         label: u8,
-        /// The classes of the encoder.
-        classes: Vec<u8>,
+        /// The classes of the encoder, with their names.
+        classes: String,
     },
     /// The data does not hold what the work needs: labels, a usage, rows.
     #[error("{data}: {missing}")]

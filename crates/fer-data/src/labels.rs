@@ -14,7 +14,7 @@ use crate::{EMOTIONS, Error, FERPLUS_EMOTIONS, Result};
 /// assert_eq!(encoder.names(), ["happy", "sad", "neutral"]);
 /// assert_eq!(encoder.encode(6)?, 2);
 /// assert_eq!(encoder.decode(2)?, 6);
-/// assert_eq!(encoder.encode(5).unwrap_err().to_string(), "label 5 is not among the classes [3, 4, 6]");
+/// assert_eq!(encoder.encode(5).unwrap_err().to_string(), "label 5 is not among the classes 3 happy, 4 sad, 6 neutral");
 /// assert_eq!(LabelEncoder::ferplus(&[7, 0])?.names(), ["anger", "contempt"]);
 /// # Ok::<(), fer_data::Error>(())
 /// ```
@@ -76,7 +76,7 @@ impl LabelEncoder {
     pub fn encode(&self, label: u8) -> Result<u32> {
         match self.labels.binary_search(&label) {
             Ok(class) => Ok(class as u32),
-            Err(_) => Err(Error::UnseenLabel { label, classes: self.labels.clone() }),
+            Err(_) => Err(Error::UnseenLabel { label, classes: self.named() }),
         }
     }
 
@@ -110,6 +110,16 @@ impl LabelEncoder {
     /// The names of the classes, from class 0.
     pub fn names(&self) -> Vec<&'static str> {
         self.labels.iter().filter_map(|&label| self.name(label)).collect()
+    }
+
+    /// The labels with their names, as messages show them: `3 happy, 4 sad`.
+    pub(crate) fn named(&self) -> String {
+        let named: Vec<String> = self
+            .labels
+            .iter()
+            .map(|&label| format!("{label} {}", self.name(label).unwrap_or_default()))
+            .collect();
+        named.join(", ")
     }
 
     /// The number of classes.

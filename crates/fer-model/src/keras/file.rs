@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use candle_core::{Device, Tensor};
 use hdf5_pure::{AttrValue, Dataset, File, Group};
 
+use super::names::{numbered, snake_case};
 use crate::Error;
 use crate::saved::check_shape;
 
@@ -75,30 +76,6 @@ impl Weights<'_> {
         };
         check_shape(self.file, &weight.path, &["F32"], shape, &weight.dtype, &weight.shape)?;
         Ok(Tensor::from_vec(weight.read(self.file)?, shape, &Device::Cpu)?)
-    }
-}
-
-/// The name that Keras 3 gives a class's layers in a file: `SeparableConv2D` is `separable_conv2d`.
-fn snake_case(class: &str) -> String {
-    let mut name = String::new();
-    let letters: Vec<char> = class.chars().collect();
-    for (i, &letter) in letters.iter().enumerate() {
-        let after_small = i > 0 && letters[i - 1].is_lowercase();
-        let before_small =
-            i > 0 && letter.is_uppercase() && letters.get(i + 1).is_some_and(|next| next.is_lowercase());
-        if letter.is_uppercase() && (after_small || before_small) {
-            name.push('_');
-        }
-        name.extend(letter.to_lowercase());
-    }
-    name
-}
-
-/// The name of a class's layer of this number, from 0.
-fn numbered(class: &str, number: usize) -> String {
-    match number {
-        0 => snake_case(class),
-        number => format!("{}_{number}", snake_case(class)),
     }
 }
 
@@ -283,26 +260,4 @@ fn strings(attributes: &HashMap<String, AttrValue>, key: &str) -> Option<Vec<Str
     let parts = (0..).map_while(|i| attributes.get(&format!("{key}{i}")));
     let parts: Vec<Vec<String>> = parts.map(list).collect::<Option<_>>()?;
     (!parts.is_empty()).then(|| parts.concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_are_named_as_keras_names_them() {
-        // keras.src.utils.naming.to_snake_case
-        for (class, name) in [
-            ("Conv2D", "conv2d"),
-            ("SeparableConv2D", "separable_conv2d"),
-            ("BatchNormalization", "batch_normalization"),
-            ("PReLU", "p_re_lu"),
-            ("ReLU", "re_lu"),
-            ("ELU", "elu"),
-            ("GlobalAveragePooling2D", "global_average_pooling2d"),
-        ] {
-            assert_eq!(snake_case(class), name);
-        }
-        assert_eq!((numbered("Dense", 0), numbered("Dense", 3)), ("dense".to_owned(), "dense_3".to_owned()));
-    }
 }

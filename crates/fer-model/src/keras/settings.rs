@@ -5,6 +5,24 @@ use serde_json::{Value, json};
 
 use crate::Error;
 
+/// Layers that only training sees.
+pub(super) const ONLY_IN_TRAINING: [&str; 14] = [
+    "SpatialDropout2D",
+    "GaussianDropout",
+    "GaussianNoise",
+    "AlphaDropout",
+    "ActivityRegularization",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomZoom",
+    "RandomTranslation",
+    "RandomShear",
+    "RandomContrast",
+    "RandomBrightness",
+    "RandomErasing",
+    "Identity",
+];
+
 /// The activations that this crate has, as errors list them.
 pub(super) const ACTIVATIONS: &str = "linear, relu, leaky_relu, elu, silu, sigmoid; softmax at the end";
 
