@@ -277,7 +277,7 @@ fn a_run_leaves_its_folder_and_the_other_examples_work_on_it() {
     let sum: f64 =
         ["happy", "sad", "neutral"].iter().map(|name| probabilities[*name].as_f64().unwrap()).sum();
     assert!((sum - 1.0).abs() < 1e-6, "{stdout}");
-    assert!(answers[1]["error"].as_str().unwrap().contains("image"), "{stdout}");
+    assert!(answers[1]["error"].as_str().unwrap().contains("no picture"), "{stdout}");
     assert_eq!(answers[0], answers[2]);
     assert!(stdout.find("\"happy\":") < stdout.find("\"sad\":"), "{stdout}");
 }
@@ -332,4 +332,40 @@ fn mistakes_are_told_by_status_and_message() {
     fs::write(&predictions, "label,guess\n1,1\n").unwrap();
     let (_, stderr, code) = run(example("evaluate").arg("--predictions").arg(&predictions));
     assert_eq!((code, stderr.contains("no column 'predicted'")), (Some(1), true), "{stderr}");
+}
+
+#[test]
+fn a_keras_model_is_imported_with_what_its_file_does_not_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = |name: &str| Path::new("tests/golden/keras_models").join(name);
+    let weights = folder.path().join("xception.weights.h5");
+    fs::copy(golden("keras3_xception.weights.h5"), &weights).unwrap();
+    let out = folder.path().join("model");
+    let import = || {
+        let mut command = example("import_keras");
+        command.arg("--h5").arg(&weights).arg("--out").arg(&out);
+        command
+    };
+    let (_, stderr, code) = run(&mut import());
+    assert!(
+        code == Some(1) && stderr.contains("weights alone") && stderr.contains("--model-json FILE"),
+        "{stderr}"
+    );
+    assert!(!out.join("model.toml").exists());
+
+    fs::copy(golden("keras3_xception.json"), folder.path().join("model.json")).unwrap();
+    let text = printed(import().args(["--mean", "0.5", "--deviation", "0.5"]));
+    for part in [
+        "the network is that of ",
+        "(v/255 - 0.5) / 0.5",
+        "labels: anger, disgust, fear",
+        "These names are assumed",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let toml = fs::read_to_string(out.join("model.toml")).unwrap();
+    assert!(toml.contains("deviation = 0.5"), "{toml}");
+    // What was imported is not overwritten unasked.
+    let (_, stderr, code) = run(&mut import());
+    assert!(code == Some(1) && stderr.contains("--overwrite"), "{stderr}");
 }
