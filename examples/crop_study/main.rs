@@ -1,10 +1,11 @@
 //! Where faces lie in FER2013's pictures, and what that knowledge is worth: faces of PublicTest in a larger photo, found, cut out
 //! and judged.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to a person")]
+#![allow(clippy::print_stderr, reason = "an example talks to a person")]
 
 mod framing;
 mod scene;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use clap::Parser;
 use fer::data::{Dataset, FerPlus, Usage};
 use fer::detect::{Detector, DetectorConfig, Face};
 use fer::model::Classifier;
-use fer::{plot, write_file};
+use fer::{Output, plot, write_file};
 use image::{DynamicImage, GrayImage, RgbImage, imageops};
 use rayon::prelude::*;
 
@@ -64,7 +65,9 @@ fn run(args: &Args) -> Result<(), Failure> {
         None => Classifier::pretrained()?,
     };
     let all = Dataset::open(&args.data)?;
-    println!("{}", framing::measure(&all.select_usage(Usage::Training)?)?);
+    let mut stdout = std::io::stdout();
+    let mut out = Output::new(&mut stdout);
+    writeln!(out, "{}", framing::measure(&all.select_usage(Usage::Training)?)?)?;
 
     let (voted, _) = all.with_ferplus_votes(&FerPlus::open(&args.ferplus)?)?;
     let public = voted.select_usage(Usage::PublicTest)?.without_ties();
@@ -85,7 +88,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         rows.len(),
         mean(original.iter().copied()),
     );
-    print!("{text}");
+    write!(out, "{text}")?;
     let mut found_lines = Vec::new();
     for tilted in [false, true] {
         let detector = Detector::with(DetectorConfig { tilted, ..Default::default() })?;
@@ -105,7 +108,7 @@ fn run(args: &Args) -> Result<(), Failure> {
                     (after - before) * 100.0,
                     (naive - before) * 100.0,
                 );
-                print!("{row}");
+                write!(out, "{row}")?;
                 text += &row;
                 line.push((f64::from(side), share));
             }
@@ -117,7 +120,8 @@ fn run(args: &Args) -> Result<(), Failure> {
         found_lines.iter().map(|(name, line)| (name.as_str(), line.clone())).collect();
     plot::lines("Faces found", ("side of the face's picture, pixels", "part found"), &lines)?
         .save(args.out.join("faces_found"))?;
-    Ok(write_file(args.out.join("crop_study.md"), text)?)
+    write_file(args.out.join("crop_study.md"), text)?;
+    Ok(out.finish()?)
 }
 
 fn picture(data: &Dataset, row: usize) -> GrayImage {

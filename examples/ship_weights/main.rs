@@ -1,9 +1,10 @@
 //! Makes the weights that the project ships of a run on the official split: calibrated, in 16 bits, with their card.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to a person")]
+#![allow(clippy::print_stderr, reason = "an example talks to a person")]
 
 mod card;
 
 use std::collections::HashMap;
+use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use clap::Parser;
 use fer::data::{Dataset, FerPlus, Usage};
 use fer::metrics::temperature;
 use fer::model::{self, Classifier, ModelConfig};
-use fer::{Comparison, Evaluation, write_file};
+use fer::{Comparison, Evaluation, Output, write_file};
 use serde_json::Value;
 
 use card::{Card, Subset};
@@ -78,7 +79,6 @@ fn run(args: &Args) -> Result<(), Failure> {
     let degree = temperature(&public_raw.truth, public_raw.probabilities.view())?;
     let calibrated = cooled(&tensors, degree)?;
     let halves = stored(&calibrated, DType::F16)?;
-    println!("temperature {degree:.4}");
 
     model::save(&args.out, &config, &halves)?;
     let shipped = Classifier::open(&args.out)?;
@@ -99,8 +99,11 @@ fn run(args: &Args) -> Result<(), Failure> {
         subsets: [measured("PublicTest", &public)?, measured("PrivateTest", &private)?],
     };
     let text = card.text()?;
-    print!("{text}");
-    Ok(write_file(args.out.join("CARD.md"), text)?)
+    write_file(args.out.join("CARD.md"), &text)?;
+    let mut stdout = stdout();
+    let mut out = Output::new(&mut stdout);
+    write!(out, "{text}")?;
+    Ok(out.finish()?)
 }
 
 fn read_record(model: &Path) -> Result<Value, Failure> {

@@ -53,12 +53,11 @@ impl Subscriber for Log {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// What is said of colour while `work` runs.
+/// What is said while `work` runs, but for the line on what was read.
 fn said<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     let log = Log::default();
     let made = tracing::subscriber::with_default(log.clone(), work);
-    let messages =
-        log.0.lock().unwrap().iter().filter(|message| message.contains("colour")).cloned().collect();
+    let messages = log.0.lock().unwrap().iter().filter(|message| *message != "read").cloned().collect();
     (made, messages)
 }
 
@@ -165,4 +164,22 @@ fn a_folder_with_colour_says_so_once() {
     assert_eq!(data.len(), 3);
     let expected = format!("{}: 2 of 3 images in colour, converted to grey", root.path().display());
     assert_eq!(said, [expected]);
+}
+
+#[test]
+fn what_a_folder_is_taken_for_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    for class in ["3", "6"] {
+        fs::create_dir(root.path().join(class)).unwrap();
+        DynamicImage::new_luma8(4, 4).save(root.path().join(class).join("a.png")).unwrap();
+    }
+    fs::write(root.path().join("3/notes.txt"), "").unwrap();
+    let (data, said) = said(|| Dataset::open(root.path()).unwrap());
+    assert_eq!(data.labels(), Some(&[3, 6][..]));
+    let root = root.path().display();
+    assert_eq!(said[0], format!("{root}: 1 files left out, whose names do not end as a picture's: 1 .txt"));
+    let codes = "0 anger, 1 disgust, 2 fear, 3 happy, 4 sad, 5 surprise, 6 neutral";
+    let numbers = format!("{root}: folders that are numbers are taken for FER2013's codes ({codes}); ");
+    assert!(said[1].starts_with(&numbers), "{}", said[1]);
+    assert_eq!(said.len(), 2);
 }

@@ -33,6 +33,35 @@ fn face(seed: u32) -> DynamicImage {
 }
 
 #[test]
+fn the_names_of_the_classes_are_names() {
+    let error = |names: [&str; 3]| {
+        ModelConfig::dcnn(narrow(), names.map(String::from).to_vec()).unwrap_err().to_string()
+    };
+    let names = "names without space around them, at least a letter long";
+    assert_eq!(error(["happy", "", "sad"]), format!("labels is '', allowed: {names}"));
+    assert_eq!(error(["happy", " sad", "neutral"]), format!("labels is ' sad', allowed: {names}"));
+    assert_eq!(error(["happy", "s\nad", "neutral"]), format!("labels is 's\\nad', allowed: {names}"));
+    assert_eq!(error(["happy", "sad", "happy"]), "labels is 'happy', allowed: each name once");
+}
+
+#[test]
+fn an_encoded_photo_is_turned_and_a_cut_one_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path());
+    let classifier = Classifier::open(dir.path()).unwrap();
+    let mut jpeg = Cursor::new(Vec::new());
+    face(3).write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    // EXIF orientation 6: a quarter clockwise.
+    let exif = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let turned = [&jpeg[..2], exif, &jpeg[2..]].concat();
+    let upright = image::load_from_memory(&jpeg).unwrap().rotate90();
+    assert_eq!(classifier.predict_encoded(&turned).unwrap(), classifier.predict(&upright).unwrap());
+    let error = classifier.predict_encoded(&jpeg[..jpeg.len() / 2]).unwrap_err().to_string();
+    assert_eq!(error, "the picture is cut off: the file is not complete");
+}
+
+#[test]
 fn a_model_in_memory_is_the_model_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     save(dir.path());
@@ -64,7 +93,7 @@ fn an_image_gets_the_same_answer_alone_encoded_and_among_others() {
         }
     }
     assert!(classifier.predict_batch(&[]).unwrap().is_empty());
-    assert!(classifier.predict_encoded(b"no image").unwrap_err().to_string().contains("image"));
+    assert!(classifier.predict_encoded(b"no image").unwrap_err().to_string().contains("no picture"));
     assert!(classifier.predict_pixels(&[0; 100]).unwrap_err().to_string().contains("a multiple of 2304"));
 }
 
