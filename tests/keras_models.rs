@@ -156,6 +156,32 @@ fn what_cannot_be_imported_is_named_by_its_layer() {
     ] {
         assert!(found.starts_with("model.h5: ") && found.contains(expected), "{found}");
     }
+    // Sizes beyond reason.
+    let huge = 1_u64 << 62;
+    for (class, key) in [
+        ("Conv2D", "filters"),
+        ("Conv2D", "strides"),
+        ("Conv2D", "groups"),
+        ("Conv2D", "kernel_size"),
+        ("SeparableConv2D", "depth_multiplier"),
+        ("SeparableConv2D", "filters"),
+        ("MaxPooling2D", "pool_size"),
+        ("MaxPooling2D", "strides"),
+    ] {
+        set(class, key, huge.into());
+    }
+    let becomes = |class: &'static str, config: serde_json::Value| {
+        said_of(move |layers| {
+            let at = first("Activation", layers);
+            layers[at]["class_name"] = class.into();
+            layers[at]["config"] = config.clone();
+            layers[at]["config"]["name"] = "activation".into();
+        })
+    };
+    becomes("UpSampling2D", serde_json::json!({"size": huge}));
+    becomes("ZeroPadding2D", serde_json::json!({"padding": huge}));
+    becomes("Reshape", serde_json::json!({"target_shape": [huge, huge]}));
+    said_of(|layers| layers[0]["config"]["batch_shape"] = serde_json::json!([null, huge, huge, 1]));
     let sigmoid = said_of(|layers| layers.last_mut().unwrap()["config"]["activation"] = "sigmoid".into());
     assert_eq!(
         sigmoid,
@@ -168,5 +194,29 @@ fn a_damaged_package_is_an_error() {
     let whole = std::fs::read(file("keras3_plain.keras")).unwrap();
     for length in (0..whole.len()).step_by(499) {
         assert!(keras::import_bytes(whole[..length].to_vec(), None).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn damage_is_an_error_or_another_model_but_no_panic() {
+    // Steps of a linear congruential generator.
+    let mut state = 1_u64;
+    let mut draw = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for name in ["keras2_plain.h5", "keras3_plain.keras", "keras2_colour.keras", "keras3_xception.weights.h5"]
+    {
+        let whole = std::fs::read(file(name)).unwrap();
+        let json = std::fs::read_to_string(file("keras3_xception.json")).unwrap();
+        let structure = name.contains(".weights.").then_some(Structure::Json(json));
+        for _ in 0..300 {
+            let mut damaged = whole.clone();
+            for _ in 0..=draw(8) {
+                let within = if draw(2) == 0 { 4096 } else { damaged.len() };
+                damaged[draw(within)] = draw(256) as u8;
+            }
+            let _ = keras::import_bytes(damaged, structure.as_ref());
+        }
     }
 }

@@ -72,6 +72,33 @@ fn a_damaged_archive_is_an_error_wherever_the_damage_is() {
 }
 
 #[test]
+fn damage_is_an_error_or_the_same_table_but_no_panic() {
+    // Steps of a linear congruential generator.
+    let mut state = 1_u64;
+    let mut draw = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged");
+    for name in ["deflated.zip", "stored.zip", "one.tar.gz"] {
+        let (whole, table) = (fs::read(packed(name)).unwrap(), Dataset::open(packed(name)).unwrap());
+        for _ in 0..300 {
+            let mut damaged = whole.clone();
+            for _ in 0..=draw(3) {
+                let at = draw(damaged.len());
+                damaged[at] = draw(256) as u8;
+            }
+            fs::write(&path, damaged).unwrap();
+            // Checksums tell damage from another table.
+            if let Ok(found) = Dataset::open(&path) {
+                assert_eq!(found.source().md5, table.source().md5, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_no_table_is_named_with_what_to_do() {
     for (contents, found) in [
         (

@@ -68,7 +68,7 @@ impl Default for DcnnConfig {
 }
 
 /// Kernels and filters beyond these are taken for a damaged file, not for a network.
-const MAX_UNITS: usize = 1 << 16;
+pub(crate) const MAX_UNITS: usize = 1 << 16;
 
 /// [`Error::Config`] unless a size is at least this much, and no more than a network has.
 pub(crate) fn size(field: &str, value: usize, least: usize) -> Result<(), Error> {

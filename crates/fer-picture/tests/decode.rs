@@ -171,3 +171,29 @@ fn an_error_names_its_file() {
         fer_picture::read(&path).unwrap_err().to_string().contains("notes.png: unknown bytes, no picture")
     );
 }
+
+#[test]
+fn damage_is_an_error_or_another_picture_but_no_panic() {
+    let small = Decoder { max_bytes: 1_000_000, allow_truncated: true };
+    // Steps of a linear congruential generator.
+    let mut state = 1_u64;
+    let mut draw = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for format in FORMATS {
+        let whole = encoded(&noise(), format);
+        for _ in 0..500 {
+            let mut damaged = whole.clone();
+            for _ in 0..=draw(4) {
+                // Most of what matters is at the beginning.
+                let within = if draw(2) == 0 { damaged.len().min(64) } else { damaged.len() };
+                damaged[draw(within)] = draw(256) as u8;
+            }
+            if draw(4) == 0 {
+                damaged.truncate(draw(damaged.len()));
+            }
+            let _ = small.decode(&damaged);
+        }
+    }
+}

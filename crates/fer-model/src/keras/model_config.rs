@@ -45,6 +45,9 @@ pub(super) fn parse<'a>(model: &'a Value, file: &str) -> Result<Model<'a>, Error
     let Some(input) = shapes.chain([&config["build_input_shape"]]).find_map(image_shape) else {
         return Err(wrong("no input shape (batch, height, width, channels)"));
     };
+    for (field, size) in [("height", input.height), ("width", input.width), ("channels", input.channels)] {
+        crate::dcnn::size(field, size, 1).map_err(|e| Error::keras(file, e))?;
+    }
     if nodes.iter().filter(|node| node.inputs.is_empty()).count() > 1 {
         return Err(wrong("more than one input"));
     }

@@ -4,6 +4,7 @@ use fer_nn::{Activation, Padding};
 use serde_json::{Value, json};
 
 use crate::Error;
+use crate::dcnn::MAX_UNITS;
 
 /// Layers that only training sees.
 pub(super) const ONLY_IN_TRAINING: [&str; 14] = [
@@ -122,7 +123,8 @@ impl Settings<'_> {
     }
 
     pub fn size(&self, key: &str) -> Result<usize, Error> {
-        size(&self.config[key]).ok_or_else(|| self.unexpected(key, "a whole number, at least 1"))
+        size(&self.config[key])
+            .ok_or_else(|| self.unexpected(key, format!("a whole number, 1 to {MAX_UNITS}")))
     }
 
     pub fn size_or(&self, key: &str, default: usize) -> Result<usize, Error> {
@@ -130,7 +132,8 @@ impl Settings<'_> {
     }
 
     pub fn sizes(&self, key: &str) -> Result<Vec<usize>, Error> {
-        let sizes = self.config[key].as_array().map(|list| list.iter().map(size).collect::<Option<Vec<_>>>());
+        let sizes =
+            self.config[key].as_array().map(|list| list.iter().map(whole).collect::<Option<Vec<_>>>());
         sizes.flatten().ok_or_else(|| self.unexpected(key, "whole numbers"))
     }
 
@@ -174,7 +177,7 @@ impl Settings<'_> {
 
     /// The zeros of a `ZeroPadding2D`: `[[top, bottom], [left, right]]`.
     pub fn zero_padding(&self) -> Result<Padding, Error> {
-        let count = |value: &Value| value.as_u64().and_then(|v| usize::try_from(v).ok());
+        let count = |value: &Value| whole(value).filter(|count| *count <= MAX_UNITS);
         let pair = |value: &Value| match value.as_array().map(Vec::as_slice) {
             Some([before, after]) => Some((count(before)?, count(after)?)),
             Some(_) => None,
@@ -221,6 +224,11 @@ impl Settings<'_> {
     }
 }
 
+/// A number of filters, or a length in pixels: no more than a network has.
 fn size(value: &Value) -> Option<usize> {
-    value.as_u64().and_then(|v| usize::try_from(v).ok()).filter(|size| *size > 0)
+    whole(value).filter(|size| (1..=MAX_UNITS).contains(size))
+}
+
+fn whole(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|v| usize::try_from(v).ok())
 }
