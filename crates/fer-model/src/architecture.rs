@@ -209,6 +209,16 @@ mod tests {
         let wide: Architecture = toml::from_str(wide).unwrap();
         let found = wide.layers(Input::grey(48), 3).unwrap_err().to_string();
         assert!(found.contains("is too large: at most 268435456 values"), "{found}");
+        for is in [
+            "{ max_pool2d = { size = 9000000000000000000, stride = 1, padding = 'same' } }",
+            "{ mean_pool2d = { size = 1, stride = 9000000000000000000 } }",
+            "{ upsample = { factor = 9000000000000000000 } }",
+            "{ upsample = { factor = 65536 } }",
+            "{ max_pool2d = { size = 1, stride = 1, padding = { explicit = { top = 9000000000000000000, bottom = 0, left = 0, right = 0 } } } }",
+        ] {
+            let found = error(&layers(&format!("[[layers]]\nname = 'p'\nis = {is}\n{flat}")));
+            assert!(found.starts_with("layer `p`: "), "{found}");
+        }
         let mean = "[[layers]]\nname = 'm'\nis = 'global_mean'\n[[layers]]\nname = 'd'\nis = { dense = { units = 3 } }";
         let mean: Architecture = toml::from_str(&layers(mean)).unwrap();
         assert!(mean.validate(Input { channels: 1, height: 0, width: 48 }, 3).is_err());

@@ -12,6 +12,7 @@ use fer_nn::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::dcnn::MAX_UNITS;
 use crate::{Error, Input};
 
 /// One layer of a network.
@@ -191,21 +192,27 @@ impl LayerKind {
             Self::Activation(activation) => Arc::new(activation),
             Self::PRelu => Arc::new(prelu(channels, vb)?),
             Self::MaxPool2d { size, stride, padding } => {
+                check_lengths([size, stride])?;
                 Arc::new(MaxPool2d::new(size, stride)?.padding(padding).named(name))
             }
             Self::MeanPool2d { size, stride, padding } => {
+                check_lengths([size, stride])?;
                 Arc::new(MeanPool2d::new(size, stride)?.padding(padding).named(name))
             }
             Self::GlobalMean => Arc::new(GlobalMean),
             Self::Dropout { rate } => Arc::new(dropout(rate, name)?),
             Self::Flatten => Arc::new(Flatten),
-            Self::Upsample { factor } => Arc::new(Upsample::new(factor)?),
+            Self::Upsample { factor } => {
+                check_lengths([factor, 1])?;
+                Arc::new(Upsample::new(factor)?)
+            }
             Self::Sum => return Ok(None),
         }))
     }
 }
 
-/// The most values of a weight: more are taken for a damaged file before memory is asked for them.
+/// The most values of a weight, or of what a layer gives for an image: more are taken for a damaged file before memory is
+/// asked for them.
 const MOST_VALUES: usize = 1 << 28;
 
 /// Refuses a weight of more than [`MOST_VALUES`] values.
@@ -214,6 +221,24 @@ fn check_size(dims: [usize; 4]) -> candle_core::Result<()> {
     match values {
         Some(values) if values <= MOST_VALUES => Ok(()),
         _ => candle_core::bail!("a weight of {dims:?} is too large: at most {MOST_VALUES} values"),
+    }
+}
+
+/// Refuses windows and factors that no image has.
+fn check_lengths(lengths: [usize; 2]) -> candle_core::Result<()> {
+    match lengths.iter().find(|length| **length > MAX_UNITS) {
+        Some(length) => candle_core::bail!("a size of {length}; allowed: 1 to {MAX_UNITS}"),
+        None => Ok(()),
+    }
+}
+
+/// The dimensions that a layer gives, unless they are of too many values.
+pub(crate) fn output(layer: &dyn Layer, input: &[usize]) -> candle_core::Result<Vec<usize>> {
+    let dims = layer.output(input)?;
+    let values = dims.iter().try_fold(1_usize, |values, dim| values.checked_mul(*dim));
+    match values {
+        Some(values) if values <= MOST_VALUES => Ok(dims),
+        _ => candle_core::bail!("an output of {dims:?} is too large: at most {MOST_VALUES} values"),
     }
 }
 
@@ -249,7 +274,7 @@ pub(crate) fn network(
         let found = names.iter().map(find).collect::<Result<Vec<_>, Error>>()?;
         let (value, dims) = match (is.layer(name, &found[0].1, vb.pp(name)).map_err(failed)?, &found[..]) {
             (Some(layer), [(input, dims), ..]) => {
-                let output = layer.output(dims).map_err(failed)?;
+                let output = output(&*layer, dims).map_err(failed)?;
                 (graph.add_shared(*input, layer), output)
             }
             (None, [(a, dims), (b, others), ..]) if dims == others => (graph.sum(*a, *b), dims.clone()),

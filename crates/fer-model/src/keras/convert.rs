@@ -11,7 +11,7 @@ use super::Imported;
 use super::file::KerasFile;
 use super::model_config::{Model, Node};
 use super::settings::{ONLY_IN_TRAINING, Settings, activation};
-use crate::layer_config::{LayerConfig, LayerKind};
+use crate::layer_config::{LayerConfig, LayerKind, output};
 use crate::{DcnnConfig, Error, LayersConfig, Preprocessing};
 
 /// What a layer gives.
@@ -163,7 +163,7 @@ impl Work<'_> {
         let zeros = VarBuilder::zeros(DType::F32, &Device::Cpu);
         let layer = is.layer(name, &input.dims, zeros).map_err(failed)?;
         let dims = match &layer {
-            Some(layer) => layer.output(&input.dims).map_err(failed)?,
+            Some(layer) => output(&**layer, &input.dims).map_err(failed)?,
             None => input.dims.clone(),
         };
         let keeps = matches!(
