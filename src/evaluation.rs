@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use fer_data::Dataset;
+use fer_data::{Dataset, Vocabulary};
 use fer_metrics::{ConfusionMatrix, calibration_error, log_loss, roc_auc, top_k_accuracy};
 use fer_model::{Classifier, Input};
 use ndarray::Array2;
@@ -44,11 +44,13 @@ impl Evaluation {
         let Some(labels) = data.labels().filter(|labels| !labels.is_empty()) else {
             return Err(Error::NothingToEvaluate { data: data.source().path.clone() });
         };
+        // The model may spell an emotion otherwise.
+        let known = Vocabulary::new(names.iter().map(String::as_str))?;
         let class_of = |label: &u8| {
             let class = data.encoder().name(*label).unwrap_or_default();
-            names
-                .iter()
-                .position(|name| name == class)
+            known
+                .label(class)
+                .map(usize::from)
                 .ok_or_else(|| Error::UnknownClass { class: class.to_owned(), known: names.join(", ") })
         };
         let truth = labels.iter().map(class_of).collect::<Result<Vec<_>, _>>()?;

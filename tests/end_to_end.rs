@@ -310,6 +310,45 @@ fn a_dataset_is_explored_and_split() {
 }
 
 #[test]
+fn folders_of_any_classes_and_sizes_are_trained_on_and_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Dataset::drawn(120, 3);
+    for i in 0..data.len() {
+        let class = ["smiles", "frowns", "neither, nor"]
+            [[3, 4, 6].iter().position(|l| Some(*l) == data.label(i)).unwrap()];
+        let path = folder.path().join("faces").join(class);
+        fs::create_dir_all(&path).unwrap();
+        let pixels = data.image(i).iter().copied().collect();
+        let face = image::GrayImage::from_raw(48, 48, pixels).unwrap();
+        // Larger, and no squares.
+        let face = image::imageops::resize(&face, 80, 64 + i as u32, image::imageops::FilterType::Triangle);
+        face.save(path.join(format!("{i}.{}", ["png", "bmp", "webp", "tiff"][i % 4]))).unwrap();
+    }
+    let (faces, out) = (folder.path().join("faces"), folder.path().join("run"));
+    let settings = folder.path().join("settings.toml");
+    fs::write(&settings, SETTINGS).unwrap();
+    let read = ["--classes", "as_found", "--side", "24"];
+    let text = printed(train(&settings, &out, "1").arg("--data").arg(&faces).args(read));
+    assert!(text.contains("{0: 0, 1: 1, 2: 2}") && text.contains("(120, 24, 24, 1)"), "{text}");
+    let model = fs::read_to_string(out.join("model.toml")).unwrap();
+    assert!(model.contains(r#"labels = ["frowns", "neither, nor", "smiles"]"#), "{model}");
+    let predictions = fs::read_to_string(out.join("predictions.csv")).unwrap();
+    assert!(predictions.starts_with("row,label,predicted,frowns,\"neither, nor\",smiles\n"), "{predictions}");
+    let mut evaluate = example("evaluate");
+    let text = printed(evaluate.arg("--model").arg(&out).arg("--data").arg(&faces).args(read));
+    assert!(text.contains("1 neither, nor") && text.contains("120 rows"), "{text}");
+    // The same settings, without a word on them.
+    let resumed = printed(example("train_dcnn").args(["--resume", "--epochs", "2", "--out"]).arg(&out));
+    assert!(resumed.contains("frowns"), "{resumed}");
+    let (_, stderr, code) =
+        run(example("explore_dataset").arg("--data").arg(&faces).arg("--out").arg(folder.path().join("x")));
+    assert!(
+        code == Some(1) && stderr.contains("a folder `frowns`") && stderr.contains("0 to 6, or anger"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn mistakes_are_told_by_status_and_message() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");

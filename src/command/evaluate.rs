@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use fer_data::{Dataset, Subsets, Usage, emotion_code};
+use fer_data::{Dataset, Subsets, Usage, Vocabulary};
 use fer_model::{Classifier, Views};
 
 use crate::command::{ReadArgs, predictions, results};
@@ -106,7 +106,7 @@ fn evaluate(
     };
     let labels = match &args.labels {
         Some(labels) => labels.clone(),
-        None => labels_of(&classifier)?,
+        None => labels_of(&classifier, all.encoder().vocabulary())?,
     };
     let chosen = all.select(&labels)?;
     let (data, train) = rows_to_evaluate(&all, &chosen, recorded, args, out)?;
@@ -184,10 +184,12 @@ fn trained_on(all: &Dataset, model: &Path) -> Result<Option<Dataset>, Error> {
     Ok(Some(Subsets::read_csv(model.join("split.csv"), all)?.train))
 }
 
-fn labels_of(classifier: &Classifier) -> Result<Vec<u8>, Error> {
+/// The data's labels that the model tells apart.
+fn labels_of(classifier: &Classifier, vocabulary: &Vocabulary) -> Result<Vec<u8>, Error> {
     let code = |name: &String| {
-        let reason = || format!("the model's label '{name}' is none of the data's; give --labels");
-        emotion_code(name).ok_or_else(|| Error::Settings(reason()))
+        let reason =
+            || format!("the model's label '{name}' is none of the data's; give --labels or --classes");
+        vocabulary.read(name).ok_or_else(|| Error::Settings(reason()))
     };
     classifier.labels().iter().map(code).collect()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use fer_data::{Audit, Dataset, EMOTIONS, Split, UsageAudit};
+use fer_data::{Audit, Dataset, Split, UsageAudit};
 
 use crate::command::ReadArgs;
 use crate::{Error, write_file};
@@ -51,7 +51,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
             audit.classes.iter().map(|class| (class.name.as_str(), class.rows as u64)).collect();
         fer_plot::class_counts(&counts)?.save(args.out.join("class_counts"))?;
         let labels: Vec<usize> = labels.iter().map(|&label| usize::from(label)).collect();
-        fer_plot::sample_grid(&labels, &EMOTIONS, |i| data.image(i))?.save(args.out.join("sample_grid"))?;
+        let names: Vec<&str> = data.encoder().vocabulary().names().iter().map(String::as_str).collect();
+        fer_plot::sample_grid(&labels, &names, |i| data.image(i))?.save(args.out.join("sample_grid"))?;
     }
 
     writeln!(

@@ -3,11 +3,15 @@
 use std::num::NonZeroU32;
 
 use clap::Args;
-use fer_data::ReadConfig;
+use fer_data::{Classes, ReadConfig};
 
 /// How data is read where it is not as it should be.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ReadArgs {
+    /// The classes: fer2013, ferplus, raf_db, affectnet, ck_plus, jaffe, as_found for those that folders or labels have, or
+    /// names with commas between them [default: fer2013].
+    #[arg(long, requires = "data")]
+    pub classes: Option<Classes>,
     /// Resize images of any size to so many pixels a side while they are read.
     #[arg(long, value_name = "PIXELS", requires = "data")]
     pub side: Option<NonZeroU32>,
@@ -19,6 +23,7 @@ pub struct ReadArgs {
 impl ReadArgs {
     /// The same for fer-data.
     pub fn config(&self) -> ReadConfig {
-        ReadConfig { side: self.side, allow_truncated: self.allow_truncated }
+        let classes = self.classes.clone().unwrap_or_default();
+        ReadConfig { classes, side: self.side, allow_truncated: self.allow_truncated }
     }
 }

@@ -27,7 +27,8 @@ pub struct Args {
     /// How it is read.
     #[command(flatten)]
     pub read: ReadArgs,
-    /// The labels to tell apart [default: 3,4,6].
+    /// The labels to tell apart, by their places among the classes from 0 [default: 3,4,6; all of other classes than
+    /// FER2013's].
     #[arg(long, value_delimiter = ',')]
     pub labels: Option<Vec<u8>>,
     /// The notebook's stratified tenth, or the official split by Usage [default: notebook].
@@ -171,6 +172,13 @@ impl Args {
 
     /// Puts the flags that were given in the place of the settings.
     fn change(&self, settings: &mut Settings) -> Result<(), Error> {
+        if let Some(classes) = &self.read.classes {
+            // The notebook's three are of FER2013.
+            if *classes != settings.read.classes {
+                settings.labels.clear();
+            }
+            settings.read.classes.clone_from(classes);
+        }
         if self.read.side.is_some() {
             settings.read.side = self.read.side;
         }

@@ -49,13 +49,23 @@ impl Faces {
         if settings.drop_constant {
             writeln!(out, "{constant} images of one grey value left out\n")?;
         }
-        let chosen = all.select(&settings.labels)?;
+        let chosen = match settings.labels.is_empty() {
+            true => all,
+            false => all.select(&settings.labels)?,
+        };
         let (encoder, side) = (chosen.encoder(), chosen.side());
         writeln!(out, "{:?} -> {:?}", (chosen.len(), 3), (chosen.len(), side, side, 1))?;
         let classes: Vec<String> =
             encoder.labels().iter().enumerate().map(|(class, label)| format!("{label}: {class}")).collect();
         writeln!(out, "{{{}}}", classes.join(", "))?;
         if let Some(weights) = &settings.train.loss.class_weights {
+            if weights.len() != encoder.len() {
+                return Err(Error::Settings(format!(
+                    "train.loss.class_weights has {} values for {} classes",
+                    weights.len(),
+                    encoder.len()
+                )));
+            }
             let named = encoder.names().into_iter().zip(weights);
             let named: Vec<String> = named.map(|(name, weight)| format!("{name} {weight}")).collect();
             writeln!(out, "class weights: {}", named.join(", "))?;

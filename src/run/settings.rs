@@ -27,7 +27,8 @@ pub struct Settings {
     /// What is made of the votes, in 8 classes; `None` relabels by their majority in 7.
     #[serde(default)]
     pub ferplus_targets: Option<FerPlusTargets>,
-    /// The labels to tell apart, in the numbering of the data. A run sorts them, and the class weights with them.
+    /// The labels to tell apart, by their places among the classes; none for all. A run sorts them, and the class weights
+    /// with them.
     pub labels: Vec<u8>,
     /// Leaves out images of one grey value.
     #[serde(default)]
@@ -178,7 +179,8 @@ impl Settings {
         let classes = self.labels.len();
         let weights = self.train.loss.class_weights.as_ref().map_or(classes, Vec::len);
         require(
-            weights == classes,
+            // How many all classes are is known when the data is read.
+            classes == 0 || weights == classes,
             &format!("train.loss.class_weights has {weights} values for {classes} classes"),
         )?;
         // The model that is saved must see images as it was trained on them.

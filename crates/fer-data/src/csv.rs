@@ -1,6 +1,6 @@
 //! Reads the CSV layouts of FER2013: `fer2013.csv`, `icml_face_data.csv`, `train.csv` and `test.csv`.
 //!
-//! The columns are found by their names, in any order: `pixels` always; `emotion` unless `pixels` is alone;
+//! The columns are found by their names, in any order: `pixels` always; `emotion` or `label` unless `pixels` is alone;
 //! `Usage` where there is one. Others are passed over.
 
 use std::path::Path;
@@ -9,6 +9,7 @@ use image::{GrayImage, imageops};
 
 use crate::{
     Dataset, Problem, ReadConfig, Result, Source, Usage,
+    classes::Naming,
     error::shorten,
     lines::{Fields, Lines},
 };
@@ -17,7 +18,8 @@ use crate::{
 pub(crate) fn read(path: &Path, config: &ReadConfig) -> Result<Dataset> {
     let mut lines = Lines::open(path)?;
     let header = lines.header()?;
-    let mut rows = Rows::new(&header).map_err(|problem| lines.error(problem))?;
+    let mut rows =
+        Rows::new(&header, Naming::of(&config.classes)?).map_err(|problem| lines.error(problem))?;
     while let Some(line) = lines.next_row()? {
         let pushed = rows.push(line);
         pushed.map_err(|problem| lines.error(problem))?;
@@ -29,7 +31,13 @@ pub(crate) fn read(path: &Path, config: &ReadConfig) -> Result<Dataset> {
         rows.resize(side.get());
     }
     rows.pixels.shrink_to_fit();
-    let labels = rows.emotion.is_some().then_some(rows.labels);
+    let labels = match rows.emotion {
+        Some(_) => {
+            let vocabulary = rows.naming.finish(&mut rows.labels)?;
+            Some((rows.labels, vocabulary))
+        }
+        None => None,
+    };
     let usages = rows.usage.is_some().then_some(rows.usages);
     Ok(Dataset::of(rows.pixels, rows.side, labels, usages, Source::new(path, lines.md5())))
 }
@@ -43,14 +51,15 @@ struct Rows {
     side: usize,
     pixels: Vec<u8>,
     labels: Vec<u8>,
+    naming: Naming,
     usages: Vec<Usage>,
 }
 
 impl Rows {
-    fn new(header: &[String]) -> Result<Self, Problem> {
+    fn new(header: &[String], naming: Naming) -> Result<Self, Problem> {
         let find = |column: &str| header.iter().position(|name| name.eq_ignore_ascii_case(column));
         let missing = |column| Problem::MissingColumn { column, found: header.to_vec() };
-        let emotion = find("emotion");
+        let emotion = find("emotion").or_else(|| find("label"));
         let Some(image) = find("pixels") else {
             let votes = find("neutral").is_some() && find("NF").is_some();
             return Err(if votes { Problem::VotesWithoutImages } else { missing("pixels") });
@@ -67,6 +76,7 @@ impl Rows {
             side: 0,
             pixels: Vec::new(),
             labels: Vec::new(),
+            naming,
             usages: Vec::new(),
         })
     }
@@ -78,7 +88,12 @@ impl Rows {
             if found == self.image {
                 self.push_image(field)?;
             } else if Some(found) == self.emotion {
-                self.labels.push(label(field.trim())?);
+                let label = self.naming.label(field.trim()).ok_or_else(|| Problem::Value {
+                    column: "emotion",
+                    found: shorten(field.trim()),
+                    allowed: self.naming.allowed(),
+                })?;
+                self.labels.push(label);
             } else if Some(found) == self.usage {
                 self.usages.push(usage(field.trim())?);
             }
@@ -121,14 +136,6 @@ impl Rows {
             false => Err(explain(field, self.side)),
         }
     }
-}
-
-fn label(found: &str) -> Result<u8, Problem> {
-    found.parse().ok().filter(|label| *label <= 6).ok_or_else(|| Problem::Value {
-        column: "emotion",
-        found: shorten(found),
-        allowed: "0 to 6".to_owned(),
-    })
 }
 
 pub(crate) fn usage(found: &str) -> Result<Usage, Problem> {
@@ -187,11 +194,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Classes;
 
     #[test]
     fn the_side_is_found_from_the_first_row() {
         let header = ["pixels".to_owned()];
-        let mut rows = Rows::new(&header).unwrap();
+        let mut rows = Rows::new(&header, Naming::of(&Classes::default()).unwrap()).unwrap();
         rows.push(" 0 007  255 9 ").unwrap();
         assert_eq!((rows.side, rows.pixels), (2, vec![0, 7, 255, 9]));
     }

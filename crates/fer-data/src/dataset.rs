@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use ndarray::{Array3, ArrayView2};
 
-use crate::{Error, LabelEncoder, Result, Source, Usage, drawn, row_votes::RowVotes};
+use crate::{Error, LabelEncoder, Result, Source, Usage, Vocabulary, drawn, row_votes::RowVotes};
 
 /// Everything that a source holds.
 struct Faces {
@@ -40,9 +40,9 @@ pub struct Dataset {
 /// The rows of one class.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ClassCount {
-    /// The label, 0 to 6, or 7 for the contempt of FER+.
+    /// The label: its name's place in the [vocabulary](LabelEncoder::vocabulary).
     pub label: u8,
-    /// Its name: see [`LabelEncoder::vocabulary`].
+    /// Its name.
     pub name: String,
     /// The rows that have it.
     pub rows: usize,
@@ -60,14 +60,14 @@ impl Dataset {
     pub fn drawn(n: usize, seed: u64) -> Self {
         let (pixels, labels) = drawn::draw(n, seed);
         let source = Source::memory("drawn", [&pixels, &labels]);
-        Self::of(pixels, 48, Some(labels), None, source)
+        Self::of(pixels, 48, Some((labels, Vocabulary::fer2013())), None, source)
     }
 
     /// All rows of these parts, which the caller has checked.
     pub(crate) fn of(
         pixels: Vec<u8>,
         side: usize,
-        labels: Option<Vec<u8>>,
+        labels: Option<(Vec<u8>, Vocabulary)>,
         usages: Option<Vec<Usage>>,
         source: Source,
     ) -> Self {
@@ -82,22 +82,22 @@ impl Dataset {
             votes: None,
         };
         match labels {
-            Some(labels) => all.relabelled(labels),
+            Some((labels, vocabulary)) => all.relabelled(labels, &vocabulary),
             None => all,
         }
     }
 
-    /// The same rows with these labels, one a row, 0 to 6; the classes are the labels that occur.
-    pub(crate) fn relabelled(self, labels: Vec<u8>) -> Self {
+    /// The same rows with these labels, one a row; the classes are the labels that occur.
+    pub(crate) fn relabelled(self, labels: Vec<u8>, vocabulary: &Vocabulary) -> Self {
         // Labels are checked where they are read.
-        let encoder = LabelEncoder::new(&labels).unwrap_or_default();
+        let encoder = LabelEncoder::of(&labels, vocabulary).unwrap_or_default();
         Self { labels: Some(labels.into()), encoder, votes: None, ..self }
     }
 
     /// The same rows with the eight classes of FER+: the winner of each row in view as its label, 0 to 7, and the
     /// votes on each row of the source.
     pub(crate) fn voted(self, labels: Vec<u8>, votes: Vec<RowVotes>) -> Self {
-        let encoder = LabelEncoder::all_of_ferplus();
+        let encoder = LabelEncoder::all_of(&Vocabulary::ferplus());
         Self { labels: Some(labels.into()), encoder, votes: Some(votes.into()), ..self }
     }
 
@@ -149,12 +149,12 @@ impl Dataset {
         self.faces.images.as_slice().map_or(&[], |pixels| &pixels[start..start + size])
     }
 
-    /// The label at a position, 0 to 6, or 7 for the contempt of FER+; none where there is no such position or the data has no labels.
+    /// The label at a position, the place of its name in the vocabulary; none where there is no such position or the data has no labels.
     pub fn label(&self, i: usize) -> Option<u8> {
         self.labels.as_ref()?.get(i).copied()
     }
 
-    /// The labels in order, 0 to 6, or 7 for the contempt of FER+, if the data has any.
+    /// The labels in order, each the place of its name in the vocabulary, if the data has any.
     pub fn labels(&self) -> Option<&[u8]> {
         self.labels.as_deref()
     }
@@ -234,7 +234,7 @@ impl Dataset {
         let vocabulary = self.encoder.vocabulary();
         let encoder = LabelEncoder::of(labels, vocabulary)?;
         if encoder.is_empty() {
-            let allowed = format!("at least one of 0 to {}", vocabulary.len() - 1);
+            let allowed = format!("at least one of 0 to {}", vocabulary.names().len() - 1);
             return Err(Error::Invalid { name: "labels", found: "empty".to_owned(), allowed });
         }
         let found = self.labels().ok_or_else(|| self.missing("no labels"))?;
@@ -244,6 +244,26 @@ impl Dataset {
             return Err(self.missing(format!("no row with one of the labels {}", encoder.named())));
         }
         Ok(Self { encoder, ..chosen })
+    }
+
+    /// The same rows whose labels have these names: label 0 the first.
+    ///
+    /// ```
+    /// let images = ndarray::Array3::zeros((3, 48, 48));
+    /// let pets = fer_data::Dataset::new(images, Some(vec![2, 0, 2]), None)?.named(["bird", "cat", "dog"])?;
+    /// assert_eq!(pets.encoder().names(), ["bird", "dog"]);
+    /// # Ok::<(), fer_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for names that are no [`Vocabulary`], and fewer than the labels need; [`Error::Missing`] for data
+    /// without labels or with votes, whose classes are FER+'s.
+    pub fn named<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Result<Self> {
+        if self.labels.is_none() || self.has_votes() {
+            return Err(self.missing("no labels that can be named"));
+        }
+        let encoder = LabelEncoder::of(self.encoder.labels(), &Vocabulary::new(names)?)?;
+        Ok(Self { encoder, ..self })
     }
 
     /// The rows of one usage, in order.

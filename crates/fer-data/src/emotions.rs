@@ -17,15 +17,20 @@ pub const FERPLUS_EMOTIONS: [&str; 8] =
 /// assert_eq!(fer_data::emotion_code("bored"), None);
 /// ```
 pub fn emotion_code(name: &str) -> Option<u8> {
+    emotion(name).or_else(|| name.parse().ok().filter(|code| usize::from(*code) < FERPLUS_EMOTIONS.len()))
+}
+
+/// As [`emotion_code`], of names alone.
+pub(crate) fn emotion(name: &str) -> Option<u8> {
     Some(match name.to_lowercase().as_str() {
-        "0" | "anger" | "angry" => 0,
-        "1" | "disgust" | "disgusted" => 1,
-        "2" | "fear" | "fearful" | "afraid" | "scared" => 2,
-        "3" | "happy" | "happiness" | "joy" => 3,
-        "4" | "sad" | "sadness" => 4,
-        "5" | "surprise" | "surprised" => 5,
-        "6" | "neutral" => 6,
-        "7" | "contempt" | "contemptuous" => 7,
+        "anger" | "angry" => 0,
+        "disgust" | "disgusted" => 1,
+        "fear" | "fearful" | "afraid" | "scared" => 2,
+        "happy" | "happiness" | "joy" => 3,
+        "sad" | "sadness" => 4,
+        "surprise" | "surprised" => 5,
+        "neutral" => 6,
+        "contempt" | "contemptuous" => 7,
         _ => return None,
     })
 }

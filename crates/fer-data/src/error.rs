@@ -2,8 +2,6 @@
 
 use std::{io, path::PathBuf};
 
-use crate::EMOTIONS;
-
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -40,13 +38,15 @@ pub enum Error {
     /// A folder is not laid out as images in classes.
     #[error(
         "{}: found {found}; allowed: train/<class>/*.png, test/<class>/*.png or <class>/*.png, other pictures alike, \
-         with the classes {}", path.display(), EMOTIONS.join(", ")
+         with the classes {classes}", path.display()
     )]
     Folder {
         /// The folder.
         path: PathBuf,
         /// What it holds.
         found: String,
+        /// The classes that there can be.
+        classes: String,
     },
     /// A file that holds no table that can be read.
     #[error("{}: {found}, where a CSV file was expected; {advice}", path.display())]

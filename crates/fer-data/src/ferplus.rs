@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Dataset, EMOTIONS, Error, Problem, Result, Usage,
+    Dataset, EMOTIONS, Error, Problem, Result, Usage, Vocabulary,
     csv::usage,
     error::shorten,
     lines::{Fields, Lines},
@@ -204,7 +204,7 @@ impl Dataset {
                 Majority::Tie => counts.ties += 1,
             }
         }
-        Ok((self.pick(kept).relabelled(labels), counts))
+        Ok((self.pick(kept).relabelled(labels, &Vocabulary::fer2013()), counts))
     }
 }
 

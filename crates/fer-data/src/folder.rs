@@ -16,8 +16,8 @@ use image::{GrayImage, imageops};
 use md5::{Digest, Md5};
 
 use crate::{
-    Dataset, EMOTIONS, Error, Problem, ReadConfig, Result, Source, Usage, emotion_code, error::shorten,
-    memory::log_conversion, source::hex,
+    Classes, Dataset, EMOTIONS, Error, Problem, ReadConfig, Result, Source, Usage, classes::Naming,
+    error::shorten, memory::log_conversion, source::hex,
 };
 
 /// The most that the pixels of all images may take in memory.
@@ -25,7 +25,7 @@ const MAX_BYTES: u64 = 8 << 30;
 
 /// Reads and checks every image.
 pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
-    let Found { files, left_out, numbered } = Found::below(root)?;
+    let Found { files, left_out, numbered, classes } = Found::below(root, config)?;
     if !left_out.is_empty() {
         let endings: Vec<String> =
             left_out.iter().map(|(ending, files)| format!("{files} {ending}")).collect();
@@ -36,12 +36,12 @@ pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
             endings.join(", ")
         );
     }
-    if numbered {
+    if numbered && config.classes == Classes::Fer2013 {
         let codes: Vec<String> =
             (0..).zip(EMOTIONS).map(|(code, name): (u8, _)| format!("{code} {name}")).collect();
         tracing::warn!(
             "{}: folders that are numbers are taken for FER2013's codes ({}); name them by emotion where the numbers mean \
-             something else, as in RAF-DB and AffectNet",
+             something else, as in RAF-DB and AffectNet, or say the data set's classes",
             root.display(),
             codes.join(", ")
         );
@@ -82,9 +82,10 @@ pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
         sums.update(format!("{md5}  {}\n", name.replace('\\', "/")));
     }
     log_conversion(&root.display().to_string(), coloured, files.len());
-    let labels = files.iter().map(|file| file.label).collect();
+    let mut labels: Vec<u8> = files.iter().map(|file| file.label).collect();
+    let vocabulary = classes.finish(&mut labels)?;
     let usages = files.iter().map(|file| file.usage).collect();
-    Ok(Dataset::of(pixels, side as usize, Some(labels), usages, Source::new(root, hex(sums))))
+    Ok(Dataset::of(pixels, side as usize, Some((labels, vocabulary)), usages, Source::new(root, hex(sums))))
 }
 
 struct ImageFile {
@@ -100,7 +101,6 @@ impl ImageFile {
 }
 
 /// What is below a folder.
-#[derive(Default)]
 struct Found {
     /// The images in their order.
     files: Vec<ImageFile>,
@@ -108,11 +108,13 @@ struct Found {
     left_out: BTreeMap<String, usize>,
     /// Whether classes are named by their codes.
     numbered: bool,
+    classes: Naming,
 }
 
 impl Found {
-    fn below(root: &Path) -> Result<Self> {
-        let mut found = Self::default();
+    fn below(root: &Path, config: &ReadConfig) -> Result<Self> {
+        let classes = Naming::of(&config.classes)?;
+        let mut found = Self { files: Vec::new(), left_out: BTreeMap::new(), numbered: false, classes };
         let folders = entries(root)?;
         if !folders.iter().any(|(name, _)| Usage::of_folder(name).is_some()) {
             found.add_classes(root, None)?;
@@ -137,9 +139,13 @@ impl Found {
                 self.leave_out(&class);
                 continue;
             }
-            let label = emotion_code(&name).filter(|label| usize::from(*label) < EMOTIONS.len());
-            let Some(label) = label else {
-                return Err(layout(folder, format!("a folder `{}`", shorten(&name))));
+            let Some(label) = self.classes.label(&name) else {
+                let found = format!("a folder `{}`", shorten(&name));
+                return Err(Error::Folder {
+                    path: folder.to_owned(),
+                    found,
+                    classes: self.classes.allowed(),
+                });
             };
             self.numbered |= name.parse::<u8>().is_ok();
             for (name, path) in entries(&class)? {
@@ -174,7 +180,7 @@ fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 fn layout(path: &Path, found: String) -> Error {
-    Error::Folder { path: path.to_owned(), found }
+    Error::Folder { path: path.to_owned(), found, classes: "named by the folders".to_owned() }
 }
 
 /// The size of all images.
@@ -287,7 +293,7 @@ mod tests {
         for left_out in ["notes.txt", "happy/Thumbs.db", "happy/a.heic", "happy/b.HEIC", "happy/LICENCE"] {
             fs::write(root.path().join(left_out), "").unwrap();
         }
-        let found = Found::below(root.path()).unwrap();
+        let found = Found::below(root.path(), &ReadConfig::default()).unwrap();
         let left_out: Vec<(&str, usize)> =
             found.left_out.iter().map(|(name, n)| (name.as_str(), *n)).collect();
         assert_eq!(left_out, [(".HEIC", 1), (".db", 1), (".heic", 1), (".txt", 1), ("without ending", 1)]);
@@ -311,7 +317,11 @@ mod tests {
         let open = |side, allow_truncated| {
             Dataset::open_with(
                 root.path(),
-                &ReadConfig { side: std::num::NonZeroU32::new(side), allow_truncated },
+                &ReadConfig {
+                    side: std::num::NonZeroU32::new(side),
+                    allow_truncated,
+                    ..ReadConfig::default()
+                },
             )
         };
         let error = open(0, false).unwrap_err().to_string();

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EMOTIONS, Error, FERPLUS_EMOTIONS, Result};
+use crate::{Error, Result, Vocabulary};
 
 /// Labels to classes and back: the labels sorted, each encoded as its place, as scikit-learn's `LabelEncoder`.
 ///
-/// It knows the names of its labels: those of [`EMOTIONS`] or of [`FERPLUS_EMOTIONS`].
+/// It knows the names of its labels: those of a [`Vocabulary`].
 ///
 /// ```
 /// use fer_data::LabelEncoder;
@@ -22,51 +22,57 @@ use crate::{EMOTIONS, Error, FERPLUS_EMOTIONS, Result};
 #[serde(try_from = "Written", into = "Written")]
 pub struct LabelEncoder {
     labels: Vec<u8>,
-    vocabulary: &'static [&'static str],
+    vocabulary: Vocabulary,
 }
 
-/// The encoder in a file: of FER2013's emotions the list of labels, of FER+'s the list with its name.
+/// The encoder in a file: of FER2013's emotions the list of labels, of FER+'s the list with its name, of others both lists.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {
     Fer2013(Vec<u8>),
     FerPlus { ferplus: Vec<u8> },
+    Other { labels: Vec<u8>, vocabulary: Vocabulary },
 }
 
 impl LabelEncoder {
-    /// The encoder of these labels of [`EMOTIONS`], in any order, repeated or not.
+    /// The encoder of these labels of [`EMOTIONS`](crate::EMOTIONS), in any order, repeated or not.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a label over 6.
     pub fn new(labels: &[u8]) -> Result<Self> {
-        Self::of(labels, &EMOTIONS)
+        Self::of(labels, &Vocabulary::fer2013())
     }
 
-    /// The encoder of these labels of [`FERPLUS_EMOTIONS`], in any order, repeated or not.
+    /// The encoder of these labels of [`FERPLUS_EMOTIONS`](crate::FERPLUS_EMOTIONS), in any order, repeated or not.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a label over 7.
     pub fn ferplus(labels: &[u8]) -> Result<Self> {
-        Self::of(labels, &FERPLUS_EMOTIONS)
+        Self::of(labels, &Vocabulary::ferplus())
     }
 
-    /// All of [`FERPLUS_EMOTIONS`] as classes.
-    pub(crate) fn all_of_ferplus() -> Self {
-        Self { labels: (0..FERPLUS_EMOTIONS.len() as u8).collect(), vocabulary: &FERPLUS_EMOTIONS }
+    /// All names of a vocabulary as classes.
+    pub fn all_of(vocabulary: &Vocabulary) -> Self {
+        let labels = (0..vocabulary.names().len()).map(|label| label as u8).collect();
+        Self { labels, vocabulary: vocabulary.clone() }
     }
 
-    /// The encoder of these labels, each the place of its name in `vocabulary`.
-    pub(crate) fn of(labels: &[u8], vocabulary: &'static [&'static str]) -> Result<Self> {
-        let mut present = vec![false; vocabulary.len()];
+    /// The encoder of these labels, each the place of its name in `vocabulary`, in any order, repeated or not.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a label beyond the names.
+    pub fn of(labels: &[u8], vocabulary: &Vocabulary) -> Result<Self> {
+        let mut present = vec![false; vocabulary.names().len()];
         for &label in labels {
             *present.get_mut(usize::from(label)).ok_or_else(|| Error::Invalid {
                 name: "label",
                 found: label.to_string(),
-                allowed: format!("0 to {}", vocabulary.len() - 1),
+                allowed: format!("0 to {}", vocabulary.names().len() - 1),
             })? = true;
         }
-        let labels = (0..).zip(present).filter_map(|(label, present)| present.then_some(label)).collect();
-        Ok(Self { labels, vocabulary })
+        let labels =
+            (0..=u8::MAX).zip(present).filter_map(|(label, present)| present.then_some(label)).collect();
+        Ok(Self { labels, vocabulary: vocabulary.clone() })
     }
 
     /// The class of a label, from 0.
@@ -97,18 +103,18 @@ impl LabelEncoder {
         &self.labels
     }
 
-    /// The names of all labels there can be, chosen or not: [`EMOTIONS`] or [`FERPLUS_EMOTIONS`].
-    pub fn vocabulary(&self) -> &'static [&'static str] {
-        self.vocabulary
+    /// The names of all labels there can be, chosen or not.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
     }
 
     /// The name of a label, whether it is among the classes or not; none for a label beyond the vocabulary.
-    pub fn name(&self, label: u8) -> Option<&'static str> {
-        self.vocabulary.get(usize::from(label)).copied()
+    pub fn name(&self, label: u8) -> Option<&str> {
+        self.vocabulary.name(label)
     }
 
     /// The names of the classes, from class 0.
-    pub fn names(&self) -> Vec<&'static str> {
+    pub fn names(&self) -> Vec<&str> {
         self.labels.iter().filter_map(|&label| self.name(label)).collect()
     }
 
@@ -136,7 +142,7 @@ impl LabelEncoder {
 impl Default for LabelEncoder {
     /// No class.
     fn default() -> Self {
-        Self { labels: Vec::new(), vocabulary: &EMOTIONS }
+        Self { labels: Vec::new(), vocabulary: Vocabulary::fer2013() }
     }
 }
 
@@ -147,15 +153,18 @@ impl TryFrom<Written> for LabelEncoder {
         match written {
             Written::Fer2013(labels) => Self::new(&labels),
             Written::FerPlus { ferplus } => Self::ferplus(&ferplus),
+            Written::Other { labels, vocabulary } => Self::of(&labels, &vocabulary),
         }
     }
 }
 
 impl From<LabelEncoder> for Written {
     fn from(encoder: LabelEncoder) -> Self {
-        match encoder.vocabulary.len() > EMOTIONS.len() {
-            true => Self::FerPlus { ferplus: encoder.labels },
-            false => Self::Fer2013(encoder.labels),
+        let LabelEncoder { labels, vocabulary } = encoder;
+        match vocabulary {
+            known if known == Vocabulary::fer2013() => Self::Fer2013(labels),
+            known if known == Vocabulary::ferplus() => Self::FerPlus { ferplus: labels },
+            vocabulary => Self::Other { labels, vocabulary },
         }
     }
 }
@@ -163,6 +172,7 @@ impl From<LabelEncoder> for Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{EMOTIONS, FERPLUS_EMOTIONS};
 
     #[test]
     fn a_label_over_6_is_refused_by_name() {
@@ -176,7 +186,7 @@ mod tests {
         assert_eq!(FERPLUS_EMOTIONS[..7], EMOTIONS);
         let error = LabelEncoder::ferplus(&[8]).unwrap_err();
         assert_eq!(error.to_string(), "label is 8; allowed: 0 to 7");
-        let all = LabelEncoder::all_of_ferplus();
+        let all = LabelEncoder::all_of(&Vocabulary::ferplus());
         assert_eq!(all, LabelEncoder::ferplus(&[0, 1, 2, 3, 4, 5, 6, 7]).unwrap());
         assert_eq!((all.name(7), all.name(8)), (Some("contempt"), None));
         assert_ne!(LabelEncoder::new(&[3]).unwrap(), LabelEncoder::ferplus(&[3]).unwrap());
@@ -187,6 +197,10 @@ mod tests {
         for (encoder, json) in [
             (LabelEncoder::new(&[6, 3]).unwrap(), "[3,6]"),
             (LabelEncoder::ferplus(&[7, 3]).unwrap(), r#"{"ferplus":[3,7]}"#),
+            (
+                LabelEncoder::of(&[1], &Vocabulary::new(["bird", "cat"]).unwrap()).unwrap(),
+                r#"{"labels":[1],"vocabulary":{"names":["bird","cat"],"first":0}}"#,
+            ),
         ] {
             assert_eq!(serde_json::to_string(&encoder).unwrap(), json);
             assert_eq!(serde_json::from_str::<LabelEncoder>(json).unwrap(), encoder);

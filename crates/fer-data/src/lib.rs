@@ -2,6 +2,7 @@
 
 mod archive;
 mod audit;
+mod classes;
 mod csv;
 mod dataset;
 mod drawn;
@@ -22,9 +23,11 @@ mod split;
 mod subsets;
 mod targets;
 mod usage;
+mod vocabulary;
 mod votes;
 
 pub use audit::{Audit, Leakage, UsageAudit};
+pub use classes::Classes;
 pub use dataset::{ClassCount, Dataset};
 pub use duplicates::Duplicates;
 pub use emotions::{EMOTIONS, FERPLUS_EMOTIONS, emotion_code};
@@ -38,4 +41,5 @@ pub use source::Source;
 pub use split::{Split, Stratify};
 pub use subsets::Subsets;
 pub use usage::Usage;
+pub use vocabulary::Vocabulary;
 pub use votes::{FerPlusTargets, FerPlusVoteCounts};

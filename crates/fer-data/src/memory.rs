@@ -3,10 +3,11 @@
 use image::{DynamicImage, RgbImage, imageops};
 use ndarray::{Array3, Array4};
 
-use crate::{Dataset, Error, LabelEncoder, Result, Source, Usage};
+use crate::{Dataset, EMOTIONS, Error, Result, Source, Usage, Vocabulary};
 
 impl Dataset {
-    /// Faces in memory: images (row, height, width) of 0 to 255, with labels 0 to 6 and usages where known.
+    /// Faces in memory: images (row, height, width) of 0 to 255, with labels and usages where known. Labels of 0 to 6 are
+    /// FER2013's emotions, larger ones have numbers for names; [`named`](Self::named) gives others.
     ///
     /// ```
     /// let images = ndarray::Array3::zeros((2, 48, 48));
@@ -16,7 +17,7 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] for images that are not square, a label over 6, or not one label and usage an image.
+    /// [`Error::Invalid`] for images that are not square, or not one label and usage an image.
     pub fn new(images: Array3<u8>, labels: Option<Vec<u8>>, usages: Option<Vec<Usage>>) -> Result<Self> {
         let (n, height, width) = images.dim();
         if height != width || height == 0 {
@@ -29,13 +30,17 @@ impl Dataset {
                 return Err(invalid(name, format!("{found} long"), format!("{n}, one an image")));
             }
         }
-        LabelEncoder::new(labels.as_deref().unwrap_or_default())?;
         let pixels: Vec<u8> = match images.is_standard_layout() {
             true => images.into_raw_vec_and_offset().0,
             false => images.iter().copied().collect(),
         };
         let source = Source::memory("memory", [&pixels, labels.as_deref().unwrap_or_default()]);
-        Ok(Self::of(pixels, height, labels, usages, source))
+        let largest = labels.iter().flatten().max().map_or(0, |label| usize::from(*label));
+        let vocabulary = match largest < EMOTIONS.len() {
+            true => Vocabulary::fer2013(),
+            false => Vocabulary::numbered(largest + 1),
+        };
+        Ok(Self::of(pixels, height, labels.map(|labels| (labels, vocabulary)), usages, source))
     }
 
     /// Colour faces in memory: images (row, height, width, 3) of red, green and blue, 0 to 255, the rest as
@@ -77,7 +82,7 @@ impl Dataset {
         Ok(data)
     }
 
-    /// Decoded images of any colour type with their labels, 0 to 6. Colour is converted to grey as
+    /// Decoded images of any colour type with their labels, as in [`new`](Self::new). Colour is converted to grey as
     /// [`DynamicImage::to_luma8`] does, which is logged once, with the number of images.
     ///
     /// With a `side`, images of any size are resized to `side`×`side` by a triangle filter, whatever their
@@ -92,8 +97,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a side of 0, an image that is empty, not square or not as large as the first, and a label
-    /// over 6; [`Error::Missing`] for no image.
+    /// [`Error::Invalid`] for a side of 0, an image that is empty, not square or not as large as the first;
+    /// [`Error::Missing`] for no image.
     pub fn from_images(
         images: impl IntoIterator<Item = (DynamicImage, u8)>,
         side: Option<usize>,

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, path::Path};
 
-use crate::{Dataset, Result, csv, folder};
+use crate::{Classes, Dataset, Result, csv, folder};
 
 /// How data is read where it is not as it should be.
 ///
@@ -13,9 +13,11 @@ use crate::{Dataset, Result, csv, folder};
 /// let config = ReadConfig { side: NonZeroU32::new(48), ..ReadConfig::default() };
 /// assert!(Dataset::open_with("no/such/folder", &config).is_err());
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadConfig {
+    /// Which classes there are.
+    pub classes: Classes,
     /// Images of any size and any proportions are resized to so many pixels a side by a triangle filter, as a model
     /// resizes what it is shown. They are while they are read: large pictures take no more memory than small ones.
     pub side: Option<NonZeroU32>,

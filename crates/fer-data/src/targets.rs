@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use crate::{Dataset, FERPLUS_EMOTIONS};
+use crate::Dataset;
 
 impl Dataset {
     /// What a network should say of each image: (rows, classes), each row a distribution that sums to 1. It is
@@ -24,12 +24,13 @@ impl Dataset {
         let classes = self.encoder().labels();
         let mut targets = Array2::zeros((positions.len(), classes.len()));
         for (mut target, &i) in targets.rows_mut().into_iter().zip(positions) {
-            let mut votes = [0; FERPLUS_EMOTIONS.len()];
-            match (&self.votes, self.label(i)) {
-                (Some(of_row), _) => votes = of_row[self.rows()[i] as usize].emotions,
-                (None, Some(label)) => votes[usize::from(label)] = 1,
-                (None, None) => {}
-            }
+            let Some(of_row) = &self.votes else {
+                if let Some(class) = self.label(i).and_then(|label| self.encoder().encode(label).ok()) {
+                    target[class as usize] = 1.0;
+                }
+                continue;
+            };
+            let votes = of_row[self.rows()[i] as usize].emotions;
             // Over 0 where there are classes: the label is one of them, and no emotion has more votes.
             let total: u32 = classes.iter().map(|&label| u32::from(votes[usize::from(label)])).sum();
             for (share, &label) in target.iter_mut().zip(classes) {

@@ -95,10 +95,22 @@ fn wrong_rows_say_the_line_what_was_found_and_what_is_allowed() {
     let row = |label: &str, pixels: &str, usage: &str| after_good(&format!("{label},{pixels},{usage}"));
     let pixels = pixels(2304);
 
-    assert_eq!(row("x", &pixels, "Training"), "line 4: emotion is `x`; allowed: 0 to 6");
-    assert_eq!(row("7", &pixels, "Training"), "line 4: emotion is `7`; allowed: 0 to 6");
-    assert_eq!(row("-1", &pixels, "Training"), "line 4: emotion is `-1`; allowed: 0 to 6");
-    assert_eq!(row("", &pixels, "Training"), "line 4: emotion is ``; allowed: 0 to 6");
+    assert_eq!(
+        row("x", &pixels, "Training"),
+        "line 4: emotion is `x`; allowed: 0 to 6, or anger, disgust, fear, happy, sad, surprise, neutral"
+    );
+    assert_eq!(
+        row("7", &pixels, "Training"),
+        "line 4: emotion is `7`; allowed: 0 to 6, or anger, disgust, fear, happy, sad, surprise, neutral"
+    );
+    assert_eq!(
+        row("-1", &pixels, "Training"),
+        "line 4: emotion is `-1`; allowed: 0 to 6, or anger, disgust, fear, happy, sad, surprise, neutral"
+    );
+    assert_eq!(
+        row("", &pixels, "Training"),
+        "line 4: emotion is ``; allowed: 0 to 6, or anger, disgust, fear, happy, sad, surprise, neutral"
+    );
     assert_eq!(
         row("3", &pixels, "training"),
         "line 4: Usage is `training`; allowed: Training, PublicTest, PrivateTest"
