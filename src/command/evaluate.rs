@@ -125,7 +125,7 @@ fn evaluate(
         text += &format!("{class} {name}\n");
     }
     let matrix = evaluation.matrix()?;
-    text += &format!("\n{}\n{}\n", matrix.report(), results::table(&matrix, &evaluation.names));
+    text += &format!("\n{}\n{}\n", matrix.report(), matrix.table(&evaluation.names)?);
     text += &match train {
         Some(train) => Comparison::new(evaluation.clone(), &data, &train).to_string(),
         None => format!(

@@ -36,7 +36,7 @@ pub(super) fn evaluate(file: &Path, folder: Option<&RunFolder>) -> Result<String
     let text = format!(
         "{warning}{}\n{}\naccuracy {:.4} ({} of {} wrong), majority-class baseline {:.4}\n",
         matrix.report().named(&listed)?,
-        results::table(&matrix, &names),
+        matrix.table(&names)?,
         matrix.accuracy(),
         matrix.wrong(),
         matrix.total(),

@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use fer::FaceExpression;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use fer::model::Prediction;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 
 /// How answers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +62,8 @@ fn text(out: &mut impl Write, source: &Path, answer: &Answer) -> io::Result<()> 
     };
     writeln!(out, "{}: {count}", source.display())?;
     for FaceExpression { face, prediction } in faces {
-        let mut ranked: Vec<&(String, f32)> = prediction.probabilities.iter().collect();
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let shown: Vec<String> =
-            ranked.iter().take(3).map(|(label, p)| format!("{label} {:.0} %", p * 100.0)).collect();
+        let top = prediction.top(3).into_iter();
+        let shown: Vec<String> = top.map(|(label, p)| format!("{label} {:.0} %", p * 100.0)).collect();
         let b = face.bounds;
         let place = format!("at {:.0},{:.0}, {:.0}×{:.0}", b.x, b.y, b.width, b.height);
         writeln!(out, "  {:<44} {place}", shown.join(", "))?;
@@ -110,7 +110,9 @@ impl Serialize for Line<'_> {
         let mut line = serializer.serialize_map(Some(2))?;
         line.serialize_entry("source", &self.source.to_string_lossy())?;
         match self.answer {
-            Ok(faces) => line.serialize_entry("faces", &faces.iter().map(JsonFace).collect::<Vec<_>>())?,
+            Ok(faces) => {
+                line.serialize_entry("faces", &faces.iter().map(JsonFace::of).collect::<Vec<_>>())?
+            }
             Err(e) => line.serialize_entry("error", e)?,
         }
         line.end()
@@ -118,27 +120,18 @@ impl Serialize for Line<'_> {
 }
 
 /// A face of a line.
-struct JsonFace<'a>(&'a FaceExpression);
-
-impl Serialize for JsonFace<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let FaceExpression { face, prediction } = self.0;
-        let b = face.bounds;
-        let tenth = |v: f32| (f64::from(v) * 10.0).round() / 10.0;
-        let mut map = serializer.serialize_map(Some(4))?;
-        map.serialize_entry("box", &[b.x, b.y, b.width, b.height].map(tenth))?;
-        map.serialize_entry("score", &face.score)?;
-        map.serialize_entry("label", &prediction.label)?;
-        map.serialize_entry("probabilities", &InOrder(&prediction.probabilities))?;
-        map.end()
-    }
+#[derive(Serialize)]
+struct JsonFace<'a> {
+    r#box: [f64; 4],
+    score: f32,
+    #[serde(flatten)]
+    prediction: &'a Prediction,
 }
 
-/// A map whose keys keep their order.
-struct InOrder<'a>(&'a [(String, f32)]);
-
-impl Serialize for InOrder<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(label, p)| (label, p)))
+impl<'a> JsonFace<'a> {
+    fn of(FaceExpression { face, prediction }: &'a FaceExpression) -> Self {
+        let b = face.bounds;
+        let tenth = |v: f32| (f64::from(v) * 10.0).round() / 10.0;
+        Self { r#box: [b.x, b.y, b.width, b.height].map(tenth), score: face.score, prediction }
     }
 }

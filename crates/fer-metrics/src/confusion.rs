@@ -1,6 +1,9 @@
 //! The confusion matrix, from which every metric of hard labels follows.
 
+use std::fmt;
+
 use ndarray::{Array2, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
@@ -15,7 +18,10 @@ use crate::{Error, Result};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It is written as its rows, `[[1,1],[1,2]]`, and displayed as a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Vec<u64>>", into = "Vec<Vec<u64>>")]
 pub struct ConfusionMatrix {
     counts: Array2<u64>,
 }
@@ -94,6 +100,58 @@ impl ConfusionMatrix {
         }
         fractions
     }
+
+    /// The table with the classes named, the class `c` is `names[c]`: rows true, columns predicted.
+    ///
+    /// ```
+    /// # fn main() -> fer_metrics::Result<()> {
+    /// let matrix = fer_metrics::ConfusionMatrix::new(&[0, 0, 1], &[0, 1, 1], 2)?;
+    /// let table = "   true   happy     sad\n  happy       1       1\n    sad       0       1\n";
+    /// assert_eq!(matrix.table(&["happy", "sad"])?, table);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn table(&self, names: &[impl AsRef<str>]) -> Result<String> {
+        if names.len() < self.classes() {
+            return Err(Error::Name { class: names.len(), names: names.len() });
+        }
+        let names: Vec<&str> = names.iter().take(self.classes()).map(AsRef::as_ref).collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(7);
+        let mut text = format!("{:>width$}", "true");
+        names.iter().for_each(|name| text += &format!(" {name:>width$}"));
+        for (name, row) in names.iter().zip(self.counts.rows()) {
+            text += &format!("\n{name:>width$}");
+            row.iter().for_each(|count| text += &format!(" {count:>width$}"));
+        }
+        Ok(text + "\n")
+    }
+}
+
+impl fmt::Display for ConfusionMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<String> = (0..self.classes()).map(|class| class.to_string()).collect();
+        f.write_str(&self.table(&numbers).unwrap_or_default())
+    }
+}
+
+impl From<ConfusionMatrix> for Vec<Vec<u64>> {
+    fn from(matrix: ConfusionMatrix) -> Self {
+        matrix.counts.rows().into_iter().map(|row| row.to_vec()).collect()
+    }
+}
+
+impl TryFrom<Vec<Vec<u64>>> for ConfusionMatrix {
+    type Error = Error;
+
+    fn try_from(rows: Vec<Vec<u64>>) -> Result<Self> {
+        let columns = rows.first().map_or(0, Vec::len);
+        let shape = (rows.len(), columns);
+        match rows.iter().find(|row| row.len() != columns) {
+            Some(row) => Err(Error::Square { rows: shape.0, columns: row.len() }),
+            // All rows are equally long.
+            None => Self::from_counts(Array2::from_shape_vec(shape, rows.concat()).unwrap_or_default()),
+        }
+    }
 }
 
 /// The part of the labels predicted rightly, in 0..=1.
@@ -117,6 +175,23 @@ mod tests {
         assert!(ConfusionMatrix::from_counts(Array2::zeros((2, 3))).is_err());
         assert!(ConfusionMatrix::from_counts(Array2::zeros((2, 2))).is_err());
         assert!(accuracy(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn a_matrix_is_read_as_it_was_written() {
+        let matrix = ConfusionMatrix::new(&[0, 0, 2], &[1, 0, 1], 3).unwrap();
+        let json = serde_json::to_string(&matrix).unwrap();
+        assert_eq!(json, "[[1,1,0],[0,0,0],[0,1,0]]");
+        assert_eq!(serde_json::from_str::<ConfusionMatrix>(&json).unwrap(), matrix);
+        for wrong in ["[[1,1],[1]]", "[[1,1]]", "[]", "[[0]]"] {
+            assert!(serde_json::from_str::<ConfusionMatrix>(wrong).is_err(), "{wrong}");
+        }
+        assert!(
+            matrix
+                .to_string()
+                .starts_with("   true       0       1       2\n      0       1       1       0\n")
+        );
+        assert_eq!(matrix.table(&["a", "b"]).unwrap_err(), Error::Name { class: 2, names: 2 });
     }
 
     #[test]

@@ -10,7 +10,7 @@ use image::DynamicImage;
 
 use crate::preprocessing::pixels;
 use crate::saved::{self, ModelConfig};
-use crate::{Error, Input, Views};
+use crate::{Error, Input, Prediction, Views};
 
 /// Images that go through the network at once: as many as the CPU's caches like, or as fill a card.
 fn batch(device: &Device) -> usize {
@@ -24,15 +24,6 @@ pub struct Classifier {
     config: ModelConfig,
     views: Views,
     device: Device,
-}
-
-/// What the network says of one image.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Prediction {
-    /// The most probable label.
-    pub label: String,
-    /// Every label with its probability, in the order of the classes; they sum to 1.
-    pub probabilities: Vec<(String, f32)>,
 }
 
 impl Classifier {
@@ -110,7 +101,7 @@ impl Classifier {
     /// # Errors
     /// When the device fails.
     pub fn predict(&self, image: &DynamicImage) -> Result<Prediction, Error> {
-        let mut predictions = self.predict_batch(std::slice::from_ref(image))?;
+        let mut predictions = self.predict_batch([image])?;
         // One image gives one prediction.
         Ok(predictions.swap_remove(0))
     }
@@ -124,11 +115,22 @@ impl Classifier {
         self.predict(&fer_picture::decode(bytes)?)
     }
 
+    /// What the network says of the picture in a file, as [`predict_encoded`](Self::predict_encoded).
+    ///
+    /// # Errors
+    /// As [`predict_encoded`](Self::predict_encoded), with the file's name, and when it cannot be read.
+    pub fn predict_file(&self, path: impl AsRef<Path>) -> Result<Prediction, Error> {
+        self.predict(&fer_picture::read(path)?)
+    }
+
     /// What the network says of many images, in their order.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn predict_batch(&self, images: &[DynamicImage]) -> Result<Vec<Prediction>, Error> {
+    pub fn predict_batch<'a>(
+        &self,
+        images: impl IntoIterator<Item = &'a DynamicImage>,
+    ) -> Result<Vec<Prediction>, Error> {
         let (input, resize) = (self.config.input, self.config.preprocessing.resize);
         if !matches!(input.channels, 1 | 3) {
             return Err(Error::config(
@@ -137,9 +139,9 @@ impl Classifier {
                 "1 or 3: images are grey or have three colours",
             ));
         }
-        let all: Vec<u8> = images.iter().flat_map(|image| pixels(image, input, resize)).collect();
+        let all: Vec<u8> = images.into_iter().flat_map(|image| pixels(image, input, resize)).collect();
         let rows = self.predict_pixels(&all)?;
-        Ok(rows.into_iter().map(|row| self.prediction(row)).collect())
+        Ok(rows.into_iter().map(|row| Prediction::of(self.labels(), row)).collect())
     }
 
     /// The probabilities of each class, for images of the network's own size.
@@ -191,12 +193,5 @@ impl Classifier {
             }
         };
         Ok(self.net.forward(&images, Mode::Eval)?)
-    }
-
-    fn prediction(&self, row: Vec<f32>) -> Prediction {
-        let probabilities: Vec<(String, f32)> = self.labels().iter().cloned().zip(row).collect();
-        // The first of the most probable, as NumPy's argmax.
-        let best = probabilities.iter().reduce(|best, p| if p.1 > best.1 { p } else { best });
-        Prediction { label: best.map(|(label, _)| label.clone()).unwrap_or_default(), probabilities }
     }
 }

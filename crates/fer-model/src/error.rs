@@ -130,6 +130,9 @@ pub enum Error {
     /// An encoded image could not be decoded.
     #[error(transparent)]
     Picture(#[from] fer_picture::Problem),
+    /// The picture in a file could not be read.
+    #[error(transparent)]
+    PictureFile(#[from] fer_picture::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
