@@ -36,7 +36,7 @@ impl Evaluation {
     /// When the data has no labels or no rows, a class that the model does not know, or images of another size.
     pub fn new(classifier: &Classifier, data: &Dataset) -> Result<Self, Error> {
         let names = classifier.labels().to_vec();
-        let Input { height, width, .. } = classifier.config().input;
+        let Input { channels, height, width } = classifier.config().input;
         let side = data.side();
         if (height, width) != (side, side) {
             return Err(Error::Side { side, height, width });
@@ -54,7 +54,9 @@ impl Evaluation {
                 .ok_or_else(|| Error::UnknownClass { class: class.to_owned(), known: names.join(", ") })
         };
         let truth = labels.iter().map(class_of).collect::<Result<Vec<_>, _>>()?;
-        let pixels: Vec<u8> = (0..data.len()).flat_map(|i| data.image(i).into_iter().copied()).collect();
+        // A network of three channels sees grey as equal parts of red, green and blue.
+        let planes = |i| (0..channels).flat_map(move |_| data.image(i).into_iter().copied());
+        let pixels: Vec<u8> = (0..data.len()).flat_map(planes).collect();
         let flat: Vec<f32> = classifier.predict_pixels(&pixels)?.into_iter().flatten().collect();
         // One row of `names.len()` probabilities an image is what the classifier gives.
         let probabilities = Array2::from_shape_vec((truth.len(), names.len()), flat).unwrap_or_default();

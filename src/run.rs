@@ -113,6 +113,11 @@ impl Run {
         if self.interrupt.load(Ordering::Relaxed) {
             return Ok(RunEnd::NotBegun);
         }
+        let names = faces.chosen.encoder().names().into_iter().map(String::from).collect();
+        let model = ModelConfig::new(record.settings.model.clone(), Input::grey(faces.chosen.side()), names)?
+            .preprocessed(record.settings.preprocessing)?;
+        // Nothing is deleted for a run that cannot be.
+        let (train, valid) = self.batches(&record.settings, &faces)?;
         if self.recorded.is_none() {
             self.folder.clear()?;
         }
@@ -120,14 +125,10 @@ impl Run {
         faces.subsets.write_csv(self.folder.join("split.csv"))?;
 
         let settings = &record.settings;
-        let names = faces.chosen.encoder().names().into_iter().map(String::from).collect();
-        let model = ModelConfig::new(settings.model.clone(), Input::grey(faces.chosen.side()), names)?
-            .preprocessed(settings.preprocessing)?;
         let weights = VarMap::new();
         let vb = fer_nn::var_builder(&weights, settings.train.seed, &self.device);
         let network = model.network(vb)?.compute(settings.compute);
         writeln!(out, "\n{}", model.summary()?)?;
-        let (train, valid) = self.batches(settings, &faces)?;
         writeln!(
             out,
             "Train for {} steps an epoch, at most {} epochs, seed {}; validate on {} samples",

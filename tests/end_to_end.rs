@@ -334,6 +334,16 @@ fn folders_of_any_classes_and_sizes_are_trained_on_and_evaluated() {
     assert!(model.contains(r#"labels = ["frowns", "neither, nor", "smiles"]"#), "{model}");
     let predictions = fs::read_to_string(out.join("predictions.csv")).unwrap();
     assert!(predictions.starts_with("row,label,predicted,frowns,\"neither, nor\",smiles\n"), "{predictions}");
+    // A recipe that names the classes says the same as the flags.
+    let by_recipe = folder.path().join("by_recipe");
+    fs::write(&settings, format!("{SETTINGS}[read]\nclasses = \"as_found\"\nside = 24\n")).unwrap();
+    printed(train(&settings, &by_recipe, "1").arg("--data").arg(&faces));
+    assert_eq!(fs::read_to_string(by_recipe.join("model.toml")).unwrap(), model);
+    // A run that cannot be deletes nothing.
+    let refused = ["--overwrite", "--side", "3"];
+    let (_, stderr, code) = run(train(&settings, &by_recipe, "1").arg("--data").arg(&faces).args(refused));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(fs::read_to_string(by_recipe.join("model.toml")).unwrap(), model);
     let mut evaluate = example("evaluate");
     let text = printed(evaluate.arg("--model").arg(&out).arg("--data").arg(&faces).args(read));
     assert!(text.contains("1 neither, nor") && text.contains("120 rows"), "{text}");
@@ -407,4 +417,35 @@ fn a_keras_model_is_imported_with_what_its_file_does_not_hold() {
     // What was imported is not overwritten unasked.
     let (_, stderr, code) = run(&mut import());
     assert!(code == Some(1) && stderr.contains("--overwrite"), "{stderr}");
+    // A model that cannot be takes the place of none.
+    let (_, stderr, code) = run(import().args(["--overwrite", "--deviation", "0"]));
+    assert!(code == Some(1) && stderr.contains("preprocessing.deviation is 0, allowed: above 0"), "{stderr}");
+    assert_eq!(fs::read_to_string(out.join("model.toml")).unwrap(), toml);
+}
+
+#[test]
+fn a_colour_model_is_evaluated_on_grey_faces() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, faces) = (folder.path().join("model"), folder.path().join("faces"));
+    let names = "a,b,c,d,e";
+    let golden = "tests/golden/keras_models/keras3_colour.keras";
+    printed(example("import_keras").args(["--h5", golden, "--label-names", names, "--out"]).arg(&model));
+    for (i, name) in names.split(',').enumerate() {
+        fs::create_dir_all(faces.join(name)).unwrap();
+        let face = image::GrayImage::from_fn(24, 24, |x, y| image::Luma([(x * y * i as u32) as u8]));
+        face.save(faces.join(name).join("0.png")).unwrap();
+    }
+    let mut evaluate = example("evaluate");
+    evaluate.arg("--model").arg(&model).arg("--data").arg(&faces).args(["--classes", names]);
+    let text = printed(evaluate.arg("--out").arg(folder.path().join("out")));
+    assert!(text.contains("5 rows"), "{text}");
+    let predictions = fs::read_to_string(folder.path().join("out/predictions.csv")).unwrap();
+    let classifier = fer_model::Classifier::open(&model).unwrap();
+    for (i, line) in predictions.lines().skip(1).enumerate() {
+        let file = faces.join(names.split(',').nth(i).unwrap()).join("0.png");
+        let expected = classifier.predict_file(file).unwrap();
+        let found: Vec<f32> = line.split(',').skip(3).map(|p| p.parse().unwrap()).collect();
+        let expected: Vec<f32> = expected.probabilities.iter().map(|(_, p)| *p).collect();
+        assert_eq!(found, expected);
+    }
 }

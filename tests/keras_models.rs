@@ -190,6 +190,66 @@ fn what_cannot_be_imported_is_named_by_its_layer() {
 }
 
 #[test]
+fn what_a_layer_does_otherwise_than_it_would_here_is_refused() {
+    let at = |name: &'static str, change: fn(&mut serde_json::Value)| {
+        said_of(move |layers| {
+            change(layers.iter_mut().find(|layer| layer["config"]["name"] == name).unwrap())
+        })
+    };
+    for (found, expected) in [
+        (
+            at("batch_normalization", |layer| layer["inbound_nodes"][0]["kwargs"]["training"] = true.into()),
+            "layer 'batch_normalization' has been called with training=True, expected a layer that does what it does after \
+             training",
+        ),
+        (
+            at("add", |layer| {
+                let args = &mut layer["inbound_nodes"][0]["args"];
+                *args = serde_json::json!([args[0][0], 1.0]);
+            }),
+            "layer 'add' has one layer as its input, expected two or more; a constant is not added",
+        ),
+        (
+            at("conv2d", |layer| layer["module"] = "my_layers".into()),
+            "layer 'conv2d' has class Conv2D of my_layers, expected a layer of Keras",
+        ),
+        (
+            at("conv2d", |layer| layer["registered_name"] = "Custom>Conv2D".into()),
+            "layer 'conv2d' has class Conv2D of keras.layers, expected a layer of Keras",
+        ),
+        (
+            at("conv2d", |layer| layer["config"]["name"] = "\u{1b}[31m".into()),
+            "the model's description: a layer '\\u{1b}[31m' of class Conv2D; allowed: names without control characters",
+        ),
+    ] {
+        assert_eq!(found, format!("model.h5: {expected}"));
+    }
+}
+
+#[test]
+fn a_whole_model_takes_no_other_description() {
+    let json = std::fs::read_to_string(file("keras3_xception.json")).unwrap();
+    for name in ["keras2_xception.h5", "keras3_xception.keras"] {
+        for structure in [Structure::Json(json.clone()), Structure::Notebook { side: 48 }] {
+            let said = keras::import_weights(file(name), &structure).unwrap_err().to_string();
+            assert!(said.contains("a whole model, which describes its network itself"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_changed_byte_in_a_package_is_an_error() {
+    let whole = std::fs::read(file("keras3_plain.keras")).unwrap();
+    // Past the two descriptions, within the weights, which are stored as they are.
+    for at in (whole.len() / 2..whole.len() * 9 / 10).step_by(997) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        let said = keras::import_bytes(damaged, None).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains("model.weights.h5: "), "{said}");
+    }
+}
+
+#[test]
 fn a_damaged_package_is_an_error() {
     let whole = std::fs::read(file("keras3_plain.keras")).unwrap();
     for length in (0..whole.len()).step_by(499) {

@@ -16,6 +16,7 @@ pub struct Card<'a> {
     pub record: &'a Value,
     pub commit: &'a str,
     pub recipe: &'a str,
+    pub classes: usize,
     pub temperature: f64,
     /// The size of the weights' file.
     pub bytes: u64,
@@ -63,7 +64,7 @@ impl Card<'_> {
             true => "after the last epoch",
             false => "of the epoch that early stopping chose by PublicTest",
         };
-        let recipe = if self.recipe.ends_with("notebook.toml") { "" } else { "recipe and " };
+        let recipe = if self.recipe.contains("notebook.toml") { "" } else { "recipe and " };
         format!("{weights} {epoch} of one run; {recipe}temperature by PublicTest, nothing by PrivateTest")
     }
 
@@ -89,7 +90,7 @@ impl Card<'_> {
              | training | {} epochs, batch {}, seed {}, by `{}`, at commit `{}` |\n\
              | how chosen | {chosen} |\n",
             settings["model"]["architecture"].as_str().unwrap_or("unknown"),
-            settings["labels"].as_array().map_or(0, Vec::len),
+            self.classes,
             self.bytes as f64 / 1e6,
             split["train"],
             split["valid"],

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
-use fer::data::{Dataset, FerPlus, Usage};
+use fer::data::{Dataset, FerPlus, ReadConfig, Usage};
 use fer::metrics::temperature;
 use fer::model::{self, Classifier, ModelConfig};
 use fer::{Comparison, Evaluation, Output, write_file};
@@ -58,7 +58,11 @@ fn run(args: &Args) -> Result<(), Failure> {
         );
     }
     let path = settings["data"].as_str().ok_or("run.json: a run on drawn faces")?;
-    let read = serde_json::from_value(settings["read"].clone()).unwrap_or_default();
+    // Runs before there were such settings have none.
+    let read = match &settings["read"] {
+        Value::Null => ReadConfig::default(),
+        read => serde_json::from_value(read.clone())?,
+    };
     let all = Dataset::open_with(path, &read)?;
     if record["source"]["md5"] != all.source().md5.as_str() {
         return Err(format!("{}: not the data of the run: its md5 is another", all.source().path).into());
@@ -68,7 +72,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         None => all.clone(),
     };
     let labels: Vec<u8> = serde_json::from_value(settings["labels"].clone())?;
-    let chosen = labelled.select(&labels)?;
+    let chosen = if labels.is_empty() { labelled } else { labelled.select(&labels)? };
     let of = |usage| chosen.select_usage(usage).map(|rows| rows.without_ties());
     let (public, private) = (of(Usage::PublicTest)?, of(Usage::PrivateTest)?);
     let trained = all.select_usage(Usage::Training)?;
@@ -94,6 +98,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         record: &record,
         commit: &args.commit,
         recipe: &args.recipe,
+        classes: config.labels.len(),
         temperature: degree,
         bytes: std::fs::metadata(args.out.join("model.safetensors"))?.len(),
         subsets: [measured("PublicTest", &public)?, measured("PrivateTest", &private)?],

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fer_data::EMOTIONS;
 use fer_model::keras::{self, Imported, Structure};
-use fer_model::{Error as ModelError, ModelConfig, Preprocessing};
+use fer_model::{Error as ModelError, Preprocessing};
 
 use crate::Error;
 
@@ -59,11 +59,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
             ));
         }
         (Some(_), true) => config,
-        (None, _) => ModelConfig { preprocessing: given, ..config },
+        (None, _) => config.preprocessed(given)?,
     };
+    let summary = config.summary()?;
     folder.clear()?;
     fer_model::save(folder.path(), &config, &imported.tensors)?;
-    write!(out, "{}", config.summary()?)?;
+    write!(out, "{summary}")?;
     imported.notes.iter().try_for_each(|note| writeln!(out, "{note}"))?;
     if imported.preprocessing.is_none() {
         writeln!(

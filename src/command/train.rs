@@ -175,7 +175,7 @@ impl Args {
         if let Some(classes) = &self.read.classes {
             // The notebook's three are of FER2013.
             if *classes != settings.read.classes {
-                settings.labels.clear();
+                settings.labels = None;
             }
             settings.read.classes.clone_from(classes);
         }
@@ -190,7 +190,7 @@ impl Args {
             settings.ferplus_targets = Some(targets.parse()?);
         }
         if let Some(labels) = &self.labels {
-            settings.labels.clone_from(labels);
+            settings.labels = Some(labels.clone());
         }
         let split = match self.split {
             Some(SplitName::Usage) => Split::usage(),

@@ -49,9 +49,10 @@ impl Faces {
         if settings.drop_constant {
             writeln!(out, "{constant} images of one grey value left out\n")?;
         }
-        let chosen = match settings.labels.is_empty() {
+        let labels = settings.chosen_labels();
+        let chosen = match labels.is_empty() {
             true => all,
-            false => all.select(&settings.labels)?,
+            false => all.select(&labels)?,
         };
         let (encoder, side) = (chosen.encoder(), chosen.side());
         writeln!(out, "{:?} -> {:?}", (chosen.len(), 3), (chosen.len(), side, side, 1))?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fer_augment::{AugmentConfig, Mixup};
-use fer_data::{FerPlusTargets, ReadConfig, Split};
+use fer_data::{Classes, FerPlusTargets, ReadConfig, Split};
 use fer_model::{Architecture, BlockConfig, DcnnConfig, Preprocessing, Views};
 use fer_nn::Compute;
 use fer_train::{EarlyStoppingConfig, ReduceLrOnPlateauConfig, TrainConfig};
@@ -27,9 +27,10 @@ pub struct Settings {
     /// What is made of the votes, in 8 classes; `None` relabels by their majority in 7.
     #[serde(default)]
     pub ferplus_targets: Option<FerPlusTargets>,
-    /// The labels to tell apart, by their places among the classes; none for all. A run sorts them, and the class weights
-    /// with them.
-    pub labels: Vec<u8>,
+    /// The labels to tell apart, by their places among the classes; an empty list for all. Where they are not given, they are
+    /// the notebook's (3, 4, 6) of FER2013's classes, and all of others. A run sorts them, and the class weights with them.
+    #[serde(default)]
+    pub labels: Option<Vec<u8>>,
     /// Leaves out images of one grey value.
     #[serde(default)]
     pub drop_constant: bool,
@@ -73,7 +74,7 @@ impl Default for Settings {
             drawn_faces: 0,
             ferplus: None,
             ferplus_targets: None,
-            labels: vec![3, 4, 6],
+            labels: None,
             drop_constant: false,
             split: Split::default(),
             batch_size: 32,
@@ -134,18 +135,27 @@ impl Settings {
         ))
     }
 
+    /// The labels to tell apart; none for all.
+    pub fn chosen_labels(&self) -> Vec<u8> {
+        match (&self.labels, &self.read.classes) {
+            (Some(labels), _) => labels.clone(),
+            (None, Classes::Fer2013) => vec![3, 4, 6],
+            (None, _) => Vec::new(),
+        }
+    }
+
     /// Sorts the labels, as the classes are, and with them the weights that were given in their order.
     fn sort_labels(&mut self) {
-        let weights =
-            self.train.loss.class_weights.as_mut().filter(|weights| weights.len() == self.labels.len());
+        let mut labels = self.chosen_labels();
+        let weights = self.train.loss.class_weights.as_mut().filter(|weights| weights.len() == labels.len());
         if let Some(weights) = weights {
-            let mut pairs: Vec<(u8, f64)> =
-                self.labels.iter().copied().zip(weights.iter().copied()).collect();
+            let mut pairs: Vec<(u8, f64)> = labels.iter().copied().zip(weights.iter().copied()).collect();
             pairs.sort_by_key(|(label, _)| *label);
             *weights = pairs.into_iter().map(|(_, weight)| weight).collect();
         }
-        self.labels.sort_unstable();
-        self.labels.dedup();
+        labels.sort_unstable();
+        labels.dedup();
+        self.labels = Some(labels);
     }
 
     /// Sorts the labels and checks that the settings go together.
@@ -176,7 +186,7 @@ impl Settings {
             self.ferplus_targets.is_none() || self.ferplus.is_some(),
             "ferplus_targets says what to make of FER+ votes: give them by --ferplus fer2013new.csv",
         )?;
-        let classes = self.labels.len();
+        let classes = self.chosen_labels().len();
         let weights = self.train.loss.class_weights.as_ref().map_or(classes, Vec::len);
         require(
             // How many all classes are is known when the data is read.
@@ -203,10 +213,10 @@ mod tests {
 
     #[test]
     fn class_weights_keep_to_the_labels_that_they_were_given_for() {
-        let mut settings = Settings { labels: vec![6, 3, 4], ..Settings::default() };
+        let mut settings = Settings { labels: Some(vec![6, 3, 4]), ..Settings::default() };
         settings.train.loss.class_weights = Some(vec![0.6, 0.3, 0.4]);
         settings.check().unwrap();
-        assert_eq!(settings.labels, [3, 4, 6]);
+        assert_eq!(settings.labels, Some(vec![3, 4, 6]));
         assert_eq!(settings.train.loss.class_weights, Some(vec![0.3, 0.4, 0.6]));
         settings.train.loss.class_weights = Some(vec![1.0; 2]);
         assert!(settings.check().unwrap_err().to_string().contains("has 2 values for 3 classes"));

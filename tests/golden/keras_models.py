@@ -104,6 +104,20 @@ def colour(k):
     return k.Model(image, l.Dense(5, activation="softmax", use_bias=False)(x))
 
 
+def branches(k):
+    """Sums of three and of two with Keras' names for them, a PReLU over what is flattened."""
+    l = k.layers
+    image = k.Input((12, 10, 1))
+    x = l.Conv2D(3, 3, padding="same")(image)
+    a = l.Conv2D(3, 3, padding="same", activation="relu")(x)
+    b = l.SeparableConv2D(3, 3, padding="same", name="both")(x)
+    c = l.Conv2D(3, 1, name="both_depthwise")(b)
+    x = l.Add(name="add")([x, a, c])
+    x = l.Add(name="add_1")([x, b])
+    x = l.PReLU()(l.Flatten()(x))
+    return k.Model(image, l.Dense(4, activation="softmax")(x))
+
+
 def main():
     folder = HERE / "keras_models"
     folder.mkdir(exist_ok=True)
@@ -130,6 +144,9 @@ def main():
         k.backend.clear_session()
         net = randomised(colour(k), 3)
         record(net, (24, 24, 3), f"{of}_colour.h5", f"{of}_colour.keras", saves=[net.save, net.save])
+        k.backend.clear_session()
+        net = randomised(branches(k), 4)
+        record(net, (12, 10, 1), f"{of}_branches.keras", saves=[net.save])
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in golden.items())
     (HERE / "keras_models.json").write_text(f"{{\n{lines}\n}}\n")
 

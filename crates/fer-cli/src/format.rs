@@ -15,7 +15,7 @@ pub enum Format {
     Text,
     /// A JSON object a line.
     Json,
-    /// A row a face.
+    /// A row a face, or one for a picture without.
     Csv,
 }
 
@@ -73,12 +73,15 @@ fn text(out: &mut impl Write, source: &Path, answer: &Answer) -> io::Result<()> 
 
 fn table(out: &mut impl Write, source: &Path, answer: &Answer, classes: usize) -> io::Result<()> {
     let source = source.to_string_lossy().into_owned();
+    // A picture without faces has a row too, as has one with an error.
+    let without_face = |out, source, error| {
+        let empty = std::iter::repeat_n(String::new(), 7 + classes);
+        row(out, std::iter::once(source).chain(empty).chain([error]))
+    };
     let faces = match answer {
+        Ok(faces) if faces.is_empty() => return without_face(out, source, String::new()),
         Ok(faces) => faces,
-        Err(e) => {
-            let empty = std::iter::repeat_n(String::new(), 7 + classes);
-            return row(out, std::iter::once(source).chain(empty).chain([e.clone()]));
-        }
+        Err(e) => return without_face(out, source, e.clone()),
     };
     for (index, FaceExpression { face, prediction }) in faces.iter().enumerate() {
         let b = face.bounds;

@@ -29,7 +29,7 @@ pub struct Args {
     /// Print a JSON object a picture, one a line.
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// Print a table with a row a face.
+    /// Print a table with a row a face; a picture without faces has one row, empty but for its name.
     #[arg(long)]
     csv: bool,
     /// Write each picture with boxes and bars into this folder, as NAME.faces.png.

@@ -71,7 +71,9 @@ fn bad_input_is_named_and_the_rest_is_answered() {
     let header = rows.headers().unwrap().clone();
     let column = |name: &str| header.iter().position(|found| found == name).unwrap();
     let records: Vec<csv::StringRecord> = rows.records().map(Result::unwrap).collect();
-    assert_eq!(records.len(), 4, "three errors and a face");
+    assert_eq!(records.len(), 5, "three errors, a face and a picture without one");
+    let empty = |row: &csv::StringRecord| row.iter().skip(1).all(str::is_empty);
+    assert!(records.iter().any(|row| row[0].ends_with("dot.png") && empty(row)));
     assert!(records.iter().any(|row| row[column("label")] == *"happy" && row[column("error")].is_empty()));
     assert!(
         records

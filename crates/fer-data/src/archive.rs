@@ -7,8 +7,8 @@ use std::{
 };
 
 use fer_files::Kind;
-use flate2::{CrcReader, bufread::MultiGzDecoder, read::DeflateDecoder};
-use zip::{CompressionMethod, ZipArchive, read::ZipFile};
+use flate2::bufread::MultiGzDecoder;
+use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 use crate::{Error, Result, error::shorten};
 
@@ -35,7 +35,7 @@ impl Text {
         let stream = open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         match stream.kind {
             None | Some(Kind::Empty) => Ok(Self::Stream(stream.bytes)),
-            Some(Kind::Zip) if path.is_file() => zipped(path),
+            Some(Kind::Zip) if path.is_file() && !stream.unpacked => zipped(path),
             Some(Kind::Tar) if path.is_file() => tarred(path),
             Some(kind) => Err(no_table(path, kind.to_string(), advice(kind))),
         }
@@ -46,13 +46,8 @@ impl Text {
         match self {
             Self::Stream(mut stream) => work(&mut stream),
             Self::Zip(mut archive, index) => {
-                let member = archive.by_index_raw(index)?;
-                let crc = member.crc32();
-                let deflated = member.compression() == CompressionMethod::DEFLATE;
-                match deflated {
-                    true => work(&mut Checked { inner: CrcReader::new(DeflateDecoder::new(member)), crc }),
-                    false => work(&mut Checked { inner: CrcReader::new(member), crc }),
-                }
+                // Its checksum is compared at its end.
+                work(&mut archive.by_index(index)?);
             }
             Self::Tar(mut archive, index) => match archive.entries()?.nth(index) {
                 Some(member) => work(&mut member?),
@@ -68,15 +63,17 @@ fn open(path: &Path) -> io::Result<Peeked> {
     let file = Peeked::of(Box::new(File::open(path)?));
     let bytes = BufReader::with_capacity(BUFFER, file.bytes);
     Ok(match file.kind {
-        Some(Kind::Gzip) => Peeked::of(Box::new(MultiGzDecoder::new(bytes))),
-        Some(Kind::Zstandard) => Peeked::of(Box::new(zstd::Decoder::with_buffer(bytes)?)),
-        kind => Peeked { kind, bytes: Box::new(bytes) },
+        Some(Kind::Gzip) => Peeked::of(Box::new(MultiGzDecoder::new(bytes))).unpacked(),
+        Some(Kind::Zstandard) => Peeked::of(Box::new(zstd::Decoder::with_buffer(bytes)?)).unpacked(),
+        kind => Peeked { kind, unpacked: false, bytes: Box::new(bytes) },
     })
 }
 
 /// A stream, and what its first bytes tell. It may be a pipe: nothing is read twice.
 struct Peeked {
     kind: Option<Kind>,
+    /// Whether a compression was taken off.
+    unpacked: bool,
     bytes: Stream,
 }
 
@@ -87,13 +84,18 @@ impl Peeked {
         let kind = Kind::of(&head);
         let head = Cursor::new(head);
         match read {
-            Ok(_) => Self { kind, bytes: Box::new(head.chain(bytes)) },
+            Ok(_) => Self { kind, unpacked: false, bytes: Box::new(head.chain(bytes)) },
             // The error is told where the bytes before it were read.
             Err(error) => Self {
                 kind: kind.filter(|kind| *kind != Kind::Empty),
+                unpacked: false,
                 bytes: Box::new(head.chain(Failed(Some(error)))),
             },
         }
+    }
+
+    fn unpacked(self) -> Self {
+        Self { unpacked: true, ..self }
     }
 }
 
@@ -107,7 +109,7 @@ impl Read for Failed {
 }
 
 fn zipped(path: &Path) -> Result<Text> {
-    let damaged = |e: zip::result::ZipError| {
+    let damaged = |e: ZipError| {
         no_table(path, format!("a damaged zip archive ({e})"), "is the file complete?".to_owned())
     };
     let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
@@ -115,18 +117,19 @@ fn zipped(path: &Path) -> Result<Text> {
     let names = archive.file_names().map(|name| name.map(|name| name.into_owned()));
     let names: Vec<String> = names.collect::<Result<_, _>>().map_err(damaged)?;
     let index = only_csv(path, Kind::Zip, &names)?;
-    let member = archive.by_index_raw(index).map_err(damaged)?;
-    if !is_readable(&member) {
-        let found = "a zip archive that is encrypted or not deflated".to_owned();
-        return Err(no_table(path, found, "unpack it first".to_owned()));
+    match archive.by_index(index) {
+        Ok(member)
+            if [CompressionMethod::STORE, CompressionMethod::DEFLATE].contains(&member.compression()) => {}
+        Ok(member) => {
+            let found = format!("a zip archive packed by {}", member.compression());
+            return Err(no_table(path, found, "unpack it first".to_owned()));
+        }
+        Err(e @ ZipError::UnsupportedArchive(_)) => {
+            return Err(no_table(path, format!("a zip archive ({e})"), "unpack it first".to_owned()));
+        }
+        Err(e) => return Err(damaged(e)),
     }
-    drop(member);
     Ok(Text::Zip(archive, index))
-}
-
-fn is_readable(member: &ZipFile<'_, BufReader<File>>) -> bool {
-    !member.encrypted()
-        && [CompressionMethod::DEFLATE, CompressionMethod::STORE].contains(&member.compression())
 }
 
 fn tarred(path: &Path) -> Result<Text> {
@@ -181,7 +184,7 @@ fn no_table(path: &Path, found: String, advice: String) -> Error {
 fn advice(kind: Kind) -> String {
     match kind {
         Kind::Xz | Kind::Bzip2 | Kind::SevenZip | Kind::Rar => "unpack it first",
-        // What was opened has been unpacked once, and a pipe cannot be searched.
+        // One packing is undone, and a pipe cannot be searched.
         Kind::Gzip | Kind::Zstandard | Kind::Zip | Kind::Tar => "unpack it first",
         Kind::GitLfs => "fetch it with `git lfs pull`",
         Kind::Html => {
@@ -197,20 +200,4 @@ fn advice(kind: Kind) -> String {
         _ => "is it the right file?",
     }
     .to_owned()
-}
-
-/// A reader that compares what it read with its checksum.
-struct Checked<R: Read> {
-    inner: CrcReader<R>,
-    crc: u32,
-}
-
-impl<R: Read> Read for Checked<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        if read == 0 && !buffer.is_empty() && self.inner.crc().sum() != self.crc {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the checksum is another"));
-        }
-        Ok(read)
-    }
 }

@@ -12,6 +12,7 @@ use crate::{
     classes::Naming,
     error::shorten,
     lines::{Fields, Lines},
+    size,
 };
 
 /// Reads and checks every row.
@@ -23,11 +24,13 @@ pub(crate) fn read(path: &Path, config: &ReadConfig) -> Result<Dataset> {
     while let Some(line) = lines.next_row()? {
         let pushed = rows.push(line);
         pushed.map_err(|problem| lines.error(problem))?;
+        size::bytes(path, rows.n, rows.side as u32)?;
     }
     if rows.n == 0 {
         return Err(lines.error(Problem::NoRows));
     }
     if let Some(side) = config.side {
+        size::bytes(path, rows.n, side.get())?;
         rows.resize(side.get());
     }
     rows.pixels.shrink_to_fit();

@@ -17,11 +17,8 @@ use md5::{Digest, Md5};
 
 use crate::{
     Classes, Dataset, EMOTIONS, Error, Problem, ReadConfig, Result, Source, Usage, classes::Naming,
-    error::shorten, memory::log_conversion, source::hex,
+    error::shorten, memory::log_conversion, size, source::hex,
 };
-
-/// The most that the pixels of all images may take in memory.
-const MAX_BYTES: u64 = 8 << 30;
 
 /// Reads and checks every image.
 pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
@@ -61,17 +58,7 @@ pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
             width
         }
     };
-    let bytes = files.len() as u64 * u64::from(side) * u64::from(side);
-    if bytes > MAX_BYTES {
-        return Err(Error::TooLarge {
-            path: root.to_owned(),
-            images: files.len(),
-            side,
-            bytes,
-            limit: MAX_BYTES,
-        });
-    }
-    let mut pixels = vec![0; bytes as usize];
+    let mut pixels = vec![0; size::bytes(root, files.len(), side)?];
     let (mut sums, mut coloured) = (Md5::new(), 0);
     let shape = Shape { side, resized: config.side.is_some() };
     for (file, Content { md5, is_colour }) in
@@ -244,7 +231,7 @@ fn decode_all(
 }
 
 fn decode(path: &Path, decoder: &Decoder) -> Result<Decoded> {
-    let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let bytes = fer_picture::contents(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let image = decoder.decode(&bytes);
     let image = image.map_err(|problem| Error::Image { path: path.to_owned(), problem: problem.into() })?;
     let content = Content { md5: hex(Md5::new_with_prefix(&bytes)), is_colour: image.color().has_color() };

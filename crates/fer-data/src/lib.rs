@@ -18,6 +18,7 @@ mod loader;
 mod memory;
 mod open;
 mod row_votes;
+mod size;
 mod source;
 mod split;
 mod subsets;

@@ -5,7 +5,7 @@
 //! row ends (LF or CRLF), blank lines or quotes.
 
 use std::{
-    io::Read,
+    io::{self, Read},
     ops::Range,
     path::{Path, PathBuf},
     sync::{
@@ -33,6 +33,7 @@ type Block = Arc<Vec<u8>>;
 pub(crate) struct Lines {
     path: PathBuf,
     blocks: Receiver<Result<Block, Problem>>,
+    reader: Option<JoinHandle<()>>,
     md5: JoinHandle<String>,
     block: Block,
     line: Range<usize>,
@@ -51,9 +52,10 @@ impl Lines {
             }
         };
         let spawn = thread::Builder::new;
-        spawn().name("fer-data read".into()).spawn(work).map_err(failed)?;
+        let reader = Some(spawn().name("fer-data read".into()).spawn(work).map_err(failed)?);
         let md5 = spawn().name("fer-data md5".into()).spawn(move || digest(digested)).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), blocks, md5, block: Block::default(), line: 0..0, number: 0 })
+        let path = path.to_owned();
+        Ok(Self { path, blocks, reader, md5, block: Block::default(), line: 0..0, number: 0 })
     }
 
     /// The next line without its end; none at the end of the file.
@@ -115,12 +117,23 @@ impl Lines {
             match self.blocks.recv() {
                 Ok(Ok(block)) => (self.block, start) = (block, 0),
                 Ok(Err(problem)) => return Err(self.error(problem)),
-                Err(_) => return Ok(false),
+                Err(_) => return self.ended(),
             }
         }
         let rest = &self.block[start..];
         self.line = start..start + memchr(b'\n', rest).unwrap_or(rest.len());
         Ok(true)
+    }
+
+    /// False; a reader that panicked has not come to the end of the file.
+    fn ended(&mut self) -> Result<bool> {
+        match self.reader.take().map(JoinHandle::join) {
+            Some(Err(_)) => {
+                Err(self
+                    .error(Problem::Read(io::Error::other("the decompressor failed: is the file damaged?"))))
+            }
+            _ => Ok(false),
+        }
     }
 
     fn text(&self) -> Result<&str> {

@@ -1,9 +1,11 @@
 //! Data already in memory: arrays of pixels, and decoded images of any kind.
 
+use std::path::Path;
+
 use image::{DynamicImage, RgbImage, imageops};
 use ndarray::{Array3, Array4};
 
-use crate::{Dataset, EMOTIONS, Error, Result, Source, Usage, Vocabulary};
+use crate::{Dataset, EMOTIONS, Error, Result, Source, Usage, Vocabulary, size};
 
 impl Dataset {
     /// Faces in memory: images (row, height, width) of 0 to 255, with labels and usages where known. Labels of 0 to 6 are
@@ -98,7 +100,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a side of 0, an image that is empty, not square or not as large as the first;
-    /// [`Error::Missing`] for no image.
+    /// [`Error::Missing`] for no image; [`Error::TooLarge`] for more than 8 GiB.
     pub fn from_images(
         images: impl IntoIterator<Item = (DynamicImage, u8)>,
         side: Option<usize>,
@@ -118,6 +120,7 @@ impl Dataset {
             let (width, height) = grey.dimensions();
             let wrong =
                 |allowed| Err(invalid("images", format!("{width}×{height} at position {i}"), allowed));
+            size::bytes(Path::new("memory"), i + 1, wanted.unwrap_or(width))?;
             let grey = match (wanted, *first.get_or_insert(width)) {
                 _ if width == 0 || height == 0 => return wrong("at least one pixel".to_owned()),
                 (Some(side), _) if (width, height) == (side, side) => grey,

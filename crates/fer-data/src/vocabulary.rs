@@ -122,11 +122,19 @@ impl Vocabulary {
         same.or_else(spelled).map(|place| place as u8)
     }
 
-    /// The label of a name, as [`label`](Self::label), or of a number as the data set's files have it.
+    /// The label of a name, as [`label`](Self::label), or of a number as the data set's files have it. Where a name is a
+    /// number itself, numbers are names alone.
     pub fn read(&self, text: &str) -> Option<u8> {
         let numbered =
             |number: u8| number.checked_sub(self.first).filter(|label| self.name(*label).is_some());
-        self.label(text).or_else(|| text.parse().ok().and_then(numbered))
+        self.label(text).or_else(|| match self.has_numbers_for_names() {
+            true => None,
+            false => text.parse().ok().and_then(numbered),
+        })
+    }
+
+    fn has_numbers_for_names(&self) -> bool {
+        self.names.iter().any(|name| name.parse::<f64>().is_ok())
     }
 
     /// The numbers and names that are read, for messages: `0 to 6, or anger, disgust, …`.
@@ -134,7 +142,11 @@ impl Vocabulary {
         let last = usize::from(self.first) + self.names.len() - 1;
         let shown: Vec<&str> = self.names.iter().take(12).map(String::as_str).collect();
         let more = if self.names.len() > shown.len() { ", …" } else { "" };
-        format!("{} to {last}, or {}{more}", self.first, shown.join(", "))
+        let names = format!("{}{more}", shown.join(", "));
+        match self.has_numbers_for_names() {
+            true => names,
+            false => format!("{} to {last}, or {names}", self.first),
+        }
     }
 }
 
@@ -170,9 +182,10 @@ mod tests {
         let affect = Vocabulary::affectnet();
         assert_eq!((affect.read("0"), affect.read("7"), affect.name(0)), (Some(0), Some(7), Some("neutral")));
         assert_eq!(Vocabulary::ck_plus().label("contemptuous"), Some(2));
-        // A name that is a number is that name.
+        // A name that is a number is that name, and no other number is one.
         let numbers = Vocabulary::new(["7", "1"]).unwrap();
-        assert_eq!((numbers.read("7"), numbers.read("1"), numbers.read("0")), (Some(0), Some(1), Some(0)));
+        assert_eq!((numbers.read("7"), numbers.read("1"), numbers.read("0")), (Some(0), Some(1), None));
+        assert_eq!(numbers.allowed(), "7, 1");
         assert_eq!(raf.allowed(), "1 to 7, or surprise, fear, disgust, happy, sad, anger, neutral");
     }
 

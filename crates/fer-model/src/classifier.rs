@@ -99,7 +99,7 @@ impl Classifier {
     /// What the network says of one image of any size and colour type (see [`Preprocessing`](crate::Preprocessing)).
     ///
     /// # Errors
-    /// When the device fails.
+    /// When the image has no pixels, or the device fails.
     pub fn predict(&self, image: &DynamicImage) -> Result<Prediction, Error> {
         let mut predictions = self.predict_batch([image])?;
         // One image gives one prediction.
@@ -126,7 +126,7 @@ impl Classifier {
     /// What the network says of many images, in their order.
     ///
     /// # Errors
-    /// When the device fails.
+    /// When an image has no pixels, or the device fails.
     pub fn predict_batch<'a>(
         &self,
         images: impl IntoIterator<Item = &'a DynamicImage>,
@@ -139,7 +139,14 @@ impl Classifier {
                 "1 or 3: images are grey or have three colours",
             ));
         }
-        let all: Vec<u8> = images.into_iter().flat_map(|image| pixels(image, input, resize)).collect();
+        let mut all = Vec::new();
+        for image in images {
+            if image.width() == 0 || image.height() == 0 {
+                let found = format!("{}×{}", image.width(), image.height());
+                return Err(Error::config("an image", found, "at least one pixel"));
+            }
+            all.extend(pixels(image, input, resize));
+        }
         let rows = self.predict_pixels(&all)?;
         Ok(rows.into_iter().map(|row| Prediction::of(self.labels(), row)).collect())
     }
@@ -150,7 +157,7 @@ impl Classifier {
     /// then those of the next.
     ///
     /// # Errors
-    /// When the pixels are not a whole number of images, or the device fails.
+    /// When the pixels are not a whole number of images, the network's values overflow, or the device fails.
     pub fn predict_pixels(&self, pixels: &[u8]) -> Result<Vec<Vec<f32>>, Error> {
         let Input { channels, height, width } = self.config.input;
         let size = channels * height * width;
@@ -172,7 +179,10 @@ impl Classifier {
             let mean = (sum / self.views.count() as f64)?;
             rows.extend(candle_nn::ops::softmax(&mean, 1)?.to_vec2::<f32>()?);
         }
-        Ok(rows)
+        match rows.iter().position(|row| row.iter().any(|p| !p.is_finite())) {
+            Some(image) => Err(Error::NoProbabilities { image }),
+            None => Ok(rows),
+        }
     }
 
     /// The logits of images as they are.

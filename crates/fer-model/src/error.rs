@@ -78,6 +78,20 @@ pub enum Error {
         /// The type and shape found.
         found: String,
     },
+    /// A tensor holds values that are not finite.
+    #[error("{name}: tensor '{tensor}' holds values that are not finite: the training that made it diverged")]
+    NotFinite {
+        /// The file, or what stands for it.
+        name: String,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A network gives what is no probability.
+    #[error("the network gives no probabilities for image {image}: its values overflow")]
+    NoProbabilities {
+        /// The image, from 0.
+        image: usize,
+    },
     /// The number of labels is not the number of classes.
     #[error("{labels} labels for {classes} classes")]
     Labels {
@@ -140,7 +154,8 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn config(field: &str, value: impl ToString, allowed: impl ToString) -> Self {
-        Self::Config { field: field.to_owned(), value: value.to_string(), allowed: allowed.to_string() }
+        let value = printable(&value.to_string());
+        Self::Config { field: printable(field), value, allowed: allowed.to_string() }
     }
 
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
@@ -155,7 +170,7 @@ impl Error {
 
     #[cfg(feature = "keras")]
     pub(crate) fn keras(name: &str, message: impl ToString) -> Self {
-        Self::Keras { name: name.to_owned(), message: message.to_string() }
+        Self::Keras { name: name.to_owned(), message: printable(&message.to_string()) }
     }
 
     #[cfg(feature = "keras")]
@@ -167,9 +182,20 @@ impl Error {
     ) -> Self {
         Self::KerasLayer {
             name: name.to_owned(),
-            layer: layer.to_owned(),
-            found: found.to_string(),
+            layer: printable(layer),
+            found: printable(&found.to_string()),
             expected: expected.to_string(),
         }
     }
+}
+
+/// The text with its control characters escaped: a file's own bytes reach no terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().fold(String::new(), |mut shown, c| {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+        shown
+    })
 }

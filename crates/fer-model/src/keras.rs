@@ -77,13 +77,13 @@ impl Imported {
     /// it is the default: 0 to 255 become 0 to 1.
     ///
     /// # Errors
-    /// When the names are not one a class, each another.
+    /// When the names are not one a class, each another, or the rescaling is of no use.
     pub fn config(&self, labels: Vec<String>) -> Result<ModelConfig, Error> {
         if labels.len() != self.classes {
             return Err(Error::Labels { labels: labels.len(), classes: self.classes });
         }
-        let config = ModelConfig::new(self.architecture.clone(), self.input, labels)?;
-        Ok(ModelConfig { preprocessing: self.preprocessing.unwrap_or_default(), ..config })
+        ModelConfig::new(self.architecture.clone(), self.input, labels)?
+            .preprocessed(self.preprocessing.unwrap_or_default())
     }
 }
 
@@ -117,7 +117,7 @@ pub fn import(path: impl AsRef<Path>) -> Result<Imported, Error> {
 /// Reads the weights in an `.h5` file for a network that is known otherwise.
 ///
 /// # Errors
-/// As [`import`], and when the weights are not those of the network.
+/// As [`import`], when the weights are not those of the network, and when the file describes its network itself.
 pub fn import_weights(path: impl AsRef<Path>, structure: &Structure) -> Result<Imported, Error> {
     let path = path.as_ref();
     read(contents(path)?, Some(structure), &path.display().to_string())
@@ -140,12 +140,12 @@ fn contents(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn read(bytes: Vec<u8>, structure: Option<&Structure>, name: &str) -> Result<Imported, Error> {
-    let (stored, inner) = match Kind::of(&bytes) {
+    let mut stored = match Kind::of(&bytes) {
         Some(Kind::Zip) => {
             let package = package::open(&bytes, name)?;
             let mut stored = file::read(package.weights, name)?;
             (stored.keras3, stored.model_config) = (package.keras3, Some(package.config));
-            (stored, true)
+            stored
         }
         Some(kind) if kind != Kind::Hdf5 => {
             let advice = match kind {
@@ -159,19 +159,20 @@ fn read(bytes: Vec<u8>, structure: Option<&Structure>, name: &str) -> Result<Imp
                 format!("{kind}, where a Keras .h5 or .keras file was expected{advice}"),
             ));
         }
-        _ => (file::read(bytes, name)?, false),
+        _ => file::read(bytes, name)?,
     };
-    let mut stored = stored;
     let json = |text: &str| {
         serde_json::from_str(text).map_err(|e| Error::keras(name, format!("the model's description: {e}")))
     };
     let description: Value = match (stored.model_config.take(), structure) {
         (Some(own), None) => json(&own)?,
-        (Some(_), Some(_)) if inner => {
-            return Err(Error::keras(name, "a whole model, which describes its network itself"));
+        (Some(_), Some(_)) => {
+            let message =
+                "a whole model, which describes its network itself; import it without another description";
+            return Err(Error::keras(name, message));
         }
-        (_, Some(Structure::Json(text))) => json(text)?,
-        (_, Some(Structure::Notebook { side })) => notebook::describe(&mut stored, *side, name)?,
+        (None, Some(Structure::Json(text))) => json(text)?,
+        (None, Some(Structure::Notebook { side })) => notebook::describe(&mut stored, *side, name)?,
         (None, None) => return Err(Error::KerasWeightsAlone { name: name.to_owned() }),
     };
     convert::convert(model_config::parse(&description, name)?, stored, name)

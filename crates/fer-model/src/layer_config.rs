@@ -255,6 +255,13 @@ pub(crate) fn network(
     known.insert("images", (graph.images(), vec![1, channels, height, width]));
     let mut last = "images";
     for LayerConfig { name, inputs, is } in layers {
+        if name.is_empty() || name.contains(char::is_control) {
+            return Err(Error::config(
+                "a layer's name",
+                format!("'{name}'"),
+                "at least a letter, no control characters",
+            ));
+        }
         let failed = |error: candle_core::Error| Error::Layer { layer: name.clone(), source: error };
         let count = if *is == LayerKind::Sum { 2 } else { 1 };
         let names: Vec<&str> = match inputs.len() {

@@ -43,10 +43,11 @@ impl Default for Preprocessing {
 impl Preprocessing {
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let Self { scale, mean, deviation, .. } = *self;
-        for (field, value) in [("preprocessing.scale", scale), ("preprocessing.deviation", deviation)] {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(Error::config(field, value, "above 0"));
-            }
+        if !(scale.is_finite() && scale != 0.0) {
+            return Err(Error::config("preprocessing.scale", scale, "a finite number other than 0"));
+        }
+        if !(deviation.is_finite() && deviation > 0.0) {
+            return Err(Error::config("preprocessing.deviation", deviation, "above 0"));
         }
         match mean.is_finite() {
             true => Ok(()),

@@ -10,6 +10,7 @@ use fer_nn::Graph;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
+use crate::error::printable;
 use crate::{
     Architecture, DcnnConfig, Error, Input, LayerConfig, LayersConfig, Preprocessing, ResnetConfig, VggConfig,
 };
@@ -307,6 +308,9 @@ pub(crate) fn read_tensors(
         };
         check_shape(name, &tensor, &FLOATS, &shape, &format!("{:?}", view.dtype()), view.shape())?;
         let stored = if view.dtype() == safetensors::Dtype::F16 { DType::F16 } else { DType::F32 };
+        if !is_finite(view.data(), stored) {
+            return Err(Error::NotFinite { name: name.to_owned(), tensor });
+        }
         let value =
             Tensor::from_raw_buffer(view.data(), stored, &shape, &Device::Cpu)?.to_dtype(DType::F32)?;
         tensors.insert(tensor, value);
@@ -315,6 +319,14 @@ pub(crate) fn read_tensors(
         tracing::warn!("{name}: tensor '{extra}' is not part of the architecture and is not used");
     }
     Ok(tensors)
+}
+
+/// Whether these little-endian floats are all finite: the exponent of infinity and NaN is all ones.
+fn is_finite(bytes: &[u8], stored: DType) -> bool {
+    match stored {
+        DType::F16 => bytes.chunks_exact(2).all(|v| v[1] & 0x7c != 0x7c),
+        _ => bytes.chunks_exact(4).all(|v| (v[3] & 0x7f, v[2] & 0x80) != (0x7f, 0x80)),
+    }
 }
 
 pub(crate) fn check_shape(
@@ -330,7 +342,7 @@ pub(crate) fn check_shape(
     }
     Err(Error::TensorShape {
         name: name.to_owned(),
-        tensor: tensor.to_owned(),
+        tensor: printable(tensor),
         expected: format!("{} {expected:?}", dtypes.join(" or ")),
         found: format!("{dtype} {found:?}"),
     })

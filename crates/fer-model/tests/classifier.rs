@@ -160,3 +160,32 @@ fn a_damaged_model_is_refused_with_the_file_and_what_is_wrong() {
     fs::write(&settings, &text).unwrap();
     assert!(Classifier::open(dir.path()).unwrap_err().to_string().contains("model.safetensors"));
 }
+
+#[test]
+fn values_that_are_not_finite_are_named_by_their_tensor() {
+    let folder = tempfile::tempdir().unwrap();
+    save(folder.path());
+    let (config, mut tensors) = fer_model::load(folder.path()).unwrap();
+    for value in [f32::NAN, f32::INFINITY] {
+        let bias = Tensor::new(&[0.0, value, 0.0], &Device::Cpu).unwrap();
+        for dtype in [DType::F32, DType::F16] {
+            tensors.insert("out_layer.bias".to_owned(), bias.to_dtype(dtype).unwrap());
+            fer_model::save(folder.path(), &config, &tensors).unwrap();
+            let said = Classifier::open(folder.path()).unwrap_err().to_string();
+            let expected = "tensor 'out_layer.bias' holds values that are not finite: the training that made it diverged";
+            assert!(said.ends_with(expected), "{said}");
+        }
+        tensors.insert("out_layer.bias".to_owned(), bias);
+        let classifier = Classifier::new(config.clone(), tensors.clone(), &Device::Cpu).unwrap();
+        let said = classifier.predict(&face(1)).unwrap_err().to_string();
+        assert_eq!(said, "the network gives no probabilities for image 0: its values overflow");
+    }
+}
+
+#[test]
+fn an_image_without_pixels_is_no_face() {
+    let folder = tempfile::tempdir().unwrap();
+    save(folder.path());
+    let said = Classifier::open(folder.path()).unwrap().predict(&DynamicImage::new_luma8(0, 9)).unwrap_err();
+    assert_eq!(said.to_string(), "an image is 0×9, allowed: at least one pixel");
+}

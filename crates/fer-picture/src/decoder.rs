@@ -1,13 +1,16 @@
 //! From bytes to a picture.
 
-use std::fs;
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use fer_files::Kind;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
 use crate::{Error, Problem, jpeg};
+
+/// Bytes that tell what a file is.
+const HEAD: u64 = 512;
 
 /// How pictures are decoded.
 ///
@@ -25,6 +28,21 @@ pub struct Decoder {
     pub max_bytes: u64,
 }
 
+/// The bytes of a file for [`Decoder::decode`]: all of a picture, and of anything else only its first, by which `decode` tells
+/// what it is. A large file that is no picture takes no memory.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn contents(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    (&mut file).take(HEAD).read_to_end(&mut bytes)?;
+    if image::guess_format(&bytes).is_ok() {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
 impl Default for Decoder {
     fn default() -> Self {
         Self { allow_truncated: false, max_bytes: 400_000_000 }
@@ -38,14 +56,15 @@ impl Decoder {
     /// When the file cannot be read, and as [`decode`](Self::decode).
     pub fn read(&self, path: impl AsRef<Path>) -> Result<DynamicImage, Error> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        let bytes = contents(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         self.decode(&bytes).map_err(|problem| Error::Picture { path: path.to_owned(), problem })
     }
 
     /// The picture in these bytes, turned as its EXIF orientation says. Of an animation it is the first.
     ///
     /// # Errors
-    /// [`Problem::NoPicture`], [`Problem::Truncated`], [`Problem::TooLarge`]; [`Problem::Decode`] for damage.
+    /// [`Problem::NoPicture`], [`Problem::Truncated`], [`Problem::NoPixels`], [`Problem::TooLarge`];
+    /// [`Problem::Decode`] for damage.
     pub fn decode(&self, bytes: &[u8]) -> Result<DynamicImage, Problem> {
         // A cursor does not fail.
         let reader =
@@ -60,6 +79,9 @@ impl Decoder {
         }
         let mut decoder = reader.into_decoder()?;
         let ((width, height), bytes) = (decoder.dimensions(), decoder.total_bytes());
+        if width == 0 || height == 0 {
+            return Err(Problem::NoPixels { width, height });
+        }
         if bytes > self.max_bytes {
             return Err(Problem::TooLarge { width, height, bytes, limit: self.max_bytes });
         }

@@ -40,6 +40,14 @@ pub enum Problem {
     /// The picture ends before its end.
     #[error("the picture is cut off: the file is not complete")]
     Truncated,
+    /// The picture has no pixels.
+    #[error("a picture of {width}×{height}; allowed: at least one pixel")]
+    NoPixels {
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+    },
     /// The picture would take too much memory.
     #[error("a picture of {width}×{height} takes {} MB; allowed: {} MB", bytes / 1_000_000, limit / 1_000_000)]
     TooLarge {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use image::DynamicImage;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, contents};
 pub use error::{Error, Problem};
 
 /// The endings of the pictures that are looked for in folders, in lower case.

@@ -1,16 +1,15 @@
 //! From Keras' layers and weights to this crate's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use fer_nn::{Activation, MovingVariance, Padding};
-use serde_json::Value;
 
 use super::Imported;
 use super::file::KerasFile;
 use super::model_config::{Model, Node};
-use super::settings::{ONLY_IN_TRAINING, Settings, activation};
+use super::settings::{ONLY_IN_TRAINING, Settings};
 use crate::layer_config::{LayerConfig, LayerKind, output};
 use crate::{DcnnConfig, Error, LayersConfig, Preprocessing};
 
@@ -21,6 +20,8 @@ pub(super) struct Output {
     pub name: String,
     /// Of a batch of one.
     pub dims: Vec<usize>,
+    /// Whether it is the pixels themselves, which no `Rescaling` has seen.
+    pub is_raw: bool,
     /// The `(channels, height, width)` whose flattening it is.
     pub flattened: Option<[usize; 3]>,
     /// Zeros around it that the next convolution adds.
@@ -34,6 +35,7 @@ pub(super) fn convert(model: Model, mut stored: KerasFile, file: &str) -> Result
     let images = Output {
         name: "images".to_owned(),
         dims: vec![1, channels, height, width],
+        is_raw: true,
         flattened: None,
         padding: None,
         is_probability: false,
@@ -45,8 +47,10 @@ pub(super) fn convert(model: Model, mut stored: KerasFile, file: &str) -> Result
         stored,
         variance,
         outputs: HashMap::from([("images".to_owned(), images.clone())]),
+        names: model.listed.iter().map(|(_, name)| (*name).to_owned()).collect(),
         layers: Vec::new(),
         tensors: HashMap::new(),
+        raw_is_read: false,
         preprocessing: None,
         notes: Vec::new(),
     };
@@ -65,8 +69,12 @@ pub(super) struct Work<'a> {
     pub variance: MovingVariance,
     /// What each layer of Keras gives.
     outputs: HashMap<String, Output>,
+    /// The names of Keras' layers, and those made up beside them.
+    names: HashSet<String>,
     layers: Vec<LayerConfig>,
     pub tensors: HashMap<String, Tensor>,
+    /// Whether a layer reads the pixels without a `Rescaling`.
+    raw_is_read: bool,
     preprocessing: Option<Preprocessing>,
     notes: Vec<String>,
 }
@@ -144,10 +152,13 @@ impl Work<'_> {
                 self.push(node.name, LayerKind::Upsample { factor }, input)
             }
             "PReLU" => self.prelu(&settings, input),
-            "Activation" => self.activate(&settings, &node.config["activation"], input),
+            "Activation" => {
+                let found = settings.own_activation()?;
+                self.activate(&settings, found, input)
+            }
             "ReLU" | "LeakyReLU" | "ELU" | "Softmax" => {
-                let described = settings.activation_layer(node.class)?;
-                self.activate(&settings, &described, input)
+                let found = settings.activation_layer(node.class)?;
+                self.activate(&settings, found, input)
             }
             class => Err(self.wrong(
                 node,
@@ -174,15 +185,27 @@ impl Work<'_> {
                 | LayerKind::PRelu
         );
         let flattened = input.flattened.filter(|_| keeps);
-        self.record(LayerConfig::new(name, is), &[&input.name]);
-        Ok(Output { name: name.to_owned(), dims, flattened, padding: None, is_probability: false })
+        self.record(LayerConfig::new(name, is), &[&input]);
+        let name = name.to_owned();
+        Ok(Output { name, dims, is_raw: false, flattened, padding: None, is_probability: false })
     }
 
     /// Writes down a layer; what reads the one before it need not say so.
-    fn record(&mut self, layer: LayerConfig, inputs: &[&str]) {
+    fn record(&mut self, layer: LayerConfig, inputs: &[&Output]) {
+        self.raw_is_read |= inputs.iter().any(|input| input.is_raw);
+        let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
         let before = self.layers.last().map_or("images", |layer| &layer.name);
-        let layer = if inputs == [before] { layer } else { layer.reading(inputs) };
+        let layer = if names == [before] { layer } else { layer.reading(&names) };
         self.layers.push(layer);
+    }
+
+    /// This name, or one like it that no layer has.
+    pub(super) fn free_name(&mut self, name: &str) -> String {
+        let mut free = name.to_owned();
+        while !self.names.insert(free.clone()) {
+            free.push('_');
+        }
+        free
     }
 
     fn sum(&mut self, node: &Node) -> Result<Output, Error> {
@@ -190,28 +213,34 @@ impl Work<'_> {
         let [first, rest @ ..] = &inputs[..] else {
             return Err(self.wrong(node, "no inputs", "two or more"));
         };
+        if rest.is_empty() {
+            // As `x + 1.0` in Keras 3.
+            return Err(self.wrong(node, "one layer as its input", "two or more; a constant is not added"));
+        }
         let mut sum = first.clone();
         for (i, input) in rest.iter().enumerate() {
             if (&input.dims, input.flattened) != (&sum.dims, sum.flattened) {
                 let found = format!("inputs of {:?} and {:?}", &sum.dims[1..], &input.dims[1..]);
                 return Err(self.wrong(node, found, "inputs of one shape"));
             }
-            let name =
-                if i + 1 == rest.len() { node.name.to_owned() } else { format!("{}_{}", node.name, i + 1) };
-            self.record(LayerConfig::new(&name, LayerKind::Sum), &[&sum.name, &input.name]);
-            sum.name = name;
+            let name = match i + 1 == rest.len() {
+                true => node.name.to_owned(),
+                false => self.free_name(&format!("{}_{}", node.name, i + 1)),
+            };
+            self.record(LayerConfig::new(&name, LayerKind::Sum), &[&sum, input]);
+            sum = Output { name, is_raw: false, ..sum };
         }
         Ok(sum)
     }
 
     fn rescale(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
-        if input.name != "images" || self.preprocessing.is_some() {
+        if !input.is_raw || self.preprocessing.is_some() {
             return Err(settings.wrong("a layer before it", "Rescaling at the input alone"));
         }
         let (scale, offset) = (settings.number("scale")?, settings.number_or("offset", 0.0)?);
         self.preprocessing =
             Some(Preprocessing { scale: scale as f32, mean: -offset as f32, ..Preprocessing::default() });
-        Ok(input)
+        Ok(Output { is_raw: false, ..input })
     }
 
     fn flatten(&mut self, name: &str, input: Output) -> Result<Output, Error> {
@@ -240,12 +269,16 @@ impl Work<'_> {
         }
     }
 
-    /// An activation that is a layer of its own.
-    fn activate(&mut self, settings: &Settings, described: &Value, input: Output) -> Result<Output, Error> {
-        match activation(described) {
-            Some((Activation::Linear, outer)) => Ok(Output { is_probability: outer, ..input }),
-            Some((activation, _)) => self.push(settings.name, LayerKind::Activation(activation), input),
-            None => Err(settings.wrong(format!("activation {described}"), super::settings::ACTIVATIONS)),
+    /// An activation that is a layer of its own, and whether it makes probabilities.
+    fn activate(
+        &mut self,
+        settings: &Settings,
+        (activation, outer): (Activation, bool),
+        input: Output,
+    ) -> Result<Output, Error> {
+        match activation {
+            Activation::Linear => Ok(Output { is_probability: outer, ..input }),
+            activation => self.push(settings.name, LayerKind::Activation(activation), input),
         }
     }
 
@@ -266,6 +299,11 @@ impl Work<'_> {
         ) = ends_in
         {
             let message = "the network ends in a sigmoid; allowed: a softmax, whose probabilities sum to 1";
+            return Err(Error::keras(file, message));
+        }
+        if self.preprocessing.is_some() && self.raw_is_read {
+            let message =
+                "some layers read the image, others what a Rescaling makes of it; allowed: one of the two";
             return Err(Error::keras(file, message));
         }
         if !last.is_probability {

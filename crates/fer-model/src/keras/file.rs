@@ -7,11 +7,12 @@ use hdf5_pure::{AttrValue, Dataset, File, Group};
 
 use super::names::{numbered, snake_case};
 use crate::Error;
+use crate::error::printable;
 use crate::saved::check_shape;
 
 /// Values that are read are at most this many times the file: Keras does not compress, and weights hardly
 /// shrink.
-const MAX_EXPANSION: u64 = 8;
+pub(super) const MAX_EXPANSION: u64 = 8;
 
 /// Where the layers are in what Keras 2.13 and tf-keras wrote first.
 const TRACKED: &str = "_layer_checkpoint_dependencies";
@@ -71,11 +72,16 @@ pub(super) struct Weights<'a> {
 impl Weights<'_> {
     /// The next one, which must have this shape.
     pub fn next(&mut self, shape: &[usize]) -> Result<Tensor, Error> {
+        // `take` has counted them.
         let Some(weight) = self.weights.next() else {
             return Err(Error::keras(self.file, "a layer has too few weights"));
         };
         check_shape(self.file, &weight.path, &["F32"], shape, &weight.dtype, &weight.shape)?;
-        Ok(Tensor::from_vec(weight.read(self.file)?, shape, &Device::Cpu)?)
+        let values = weight.read(self.file)?;
+        if !values.iter().all(|v| v.is_finite()) {
+            return Err(Error::NotFinite { name: self.file.to_owned(), tensor: printable(&weight.path) });
+        }
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
     }
 }
 

@@ -31,7 +31,20 @@ pub(super) fn parse<'a>(model: &'a Value, file: &str) -> Result<Model<'a>, Error
     let class = model["class_name"].as_str().unwrap_or("Sequential");
     // The oldest Sequential models are a list of layers alone.
     let layers = config["layers"].as_array().or(config.as_array()).ok_or_else(|| wrong("no layers"))?;
-    let listed = layers.iter().map(node).map(|node| (node.class, node.name)).collect();
+    let listed: Vec<(&str, &str)> = layers.iter().map(node).map(|node| (node.class, node.name)).collect();
+    if let Some((class, name)) =
+        listed.iter().find(|(class, name)| [class, name].iter().any(|text| text.contains(char::is_control)))
+    {
+        return Err(wrong(&format!(
+            "a layer '{name}' of class {class}; allowed: names without control characters"
+        )));
+    }
+    if let Some(layer) = layers.iter().find(|layer| !is_kerass(layer)) {
+        let node = node(layer);
+        let found =
+            format!("class {} of {}", node.class, layer["module"].as_str().unwrap_or("another package"));
+        return Err(Error::keras_layer(file, node.name, found, "a layer of Keras"));
+    }
     let mut nodes = match class {
         "Sequential" => chain(layers),
         "Model" | "Functional" => {
@@ -70,6 +83,15 @@ fn node(layer: &Value) -> Node<'_> {
     }
 }
 
+/// Whether a layer is one of Keras' own, and not somebody's class of the same name. Keras 2 wrote no modules.
+fn is_kerass(layer: &Value) -> bool {
+    let of_keras = |module: &str| {
+        ["keras", "tf_keras", "tensorflow"].contains(&module.split('.').next().unwrap_or(module))
+    };
+    let registered = layer["registered_name"].as_str().unwrap_or_default();
+    layer["module"].as_str().is_none_or(of_keras) && !registered.contains('>')
+}
+
 /// Layers that each read the one before.
 fn chain(layers: &[Value]) -> Vec<Node<'_>> {
     let mut nodes: Vec<Node> = layers.iter().map(node).collect();
@@ -85,6 +107,10 @@ fn graph<'a>(layers: &'a [Value], file: &str) -> Result<Vec<Node<'a>>, Error> {
         let mut node = node(layer);
         match layer["inbound_nodes"].as_array().map(Vec::as_slice) {
             None | Some([]) => {}
+            Some([call]) if trains(call) => {
+                let expected = "a layer that does what it does after training";
+                return Err(Error::keras_layer(file, node.name, "been called with training=True", expected));
+            }
             Some([call]) => histories(call, &mut node.inputs),
             Some(calls) => {
                 let found = format!("been used {} times", calls.len());
@@ -106,6 +132,17 @@ fn histories<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
         },
         Value::Object(fields) => fields.values().for_each(|field| histories(field, into)),
         _ => {}
+    }
+}
+
+/// Whether a call has the argument `training=True`: `["name", 0, 0, {"training": true}]` in Keras 2, `kwargs` in Keras 3.
+fn trains(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(trains),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(key, field)| (key == "training" && field.as_bool() == Some(true)) || trains(field)),
+        _ => false,
     }
 }
 

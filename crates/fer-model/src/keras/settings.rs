@@ -30,58 +30,52 @@ pub(super) const ACTIVATIONS: &str = "linear, relu, leaky_relu, elu, silu, sigmo
 /// The activation that Keras describes so, and whether it makes probabilities, which this crate's networks leave to the
 /// end: it is linear then.
 pub(super) fn activation(described: &Value) -> Option<(Activation, bool)> {
-    let linear = |is_probability| Some((Activation::Linear, is_probability));
     let Some(name) = described.as_str() else {
         // An activation layer in place of a name.
         return match described.as_object() {
             None => described.is_null().then_some((Activation::Linear, false)),
             Some(object) => {
                 let (class, config) = (object.get("class_name")?.as_str()?, object.get("config")?);
-                match class {
-                    "function" => activation(config),
-                    _ => layer(class, config).and_then(|described| activation(&described)),
-                }
+                if class == "function" { activation(config) } else { layer(class, config) }
             }
         };
     };
-    match name {
-        "linear" => linear(false),
-        "softmax" => linear(true),
-        "relu" => Some((Activation::Relu, false)),
-        "elu" => Some((Activation::Elu, false)),
-        "silu" | "swish" => Some((Activation::Silu, false)),
-        "sigmoid" => Some((Activation::Sigmoid, false)),
+    Some(match name {
+        "linear" => (Activation::Linear, false),
+        "softmax" => (Activation::Linear, true),
+        "relu" => (Activation::Relu, false),
+        "elu" => (Activation::Elu, false),
+        "silu" | "swish" => (Activation::Silu, false),
+        "sigmoid" => (Activation::Sigmoid, false),
         // The slope of the function; layers say theirs.
-        "leaky_relu" => Some((Activation::LeakyRelu(0.2), false)),
-        other => {
-            let slope = other.strip_prefix("leaky_relu:")?.parse().ok()?;
-            Some((Activation::LeakyRelu(slope), false))
-        }
-    }
+        "leaky_relu" => (Activation::LeakyRelu(0.2), false),
+        _ => return None,
+    })
 }
 
-/// An activation layer, as [`activation`] reads it; none when its settings are not this crate's.
-fn layer(class: &str, config: &Value) -> Option<Value> {
+/// An activation layer, as [`activation`] gives it; none when its settings are not this crate's.
+fn layer(class: &str, config: &Value) -> Option<(Activation, bool)> {
     let number = |key: &str, default: f64| match &config[key] {
         Value::Null => Some(default),
         value => value.as_f64(),
     };
-    match class {
-        "ReLU" => {
-            let (slope, threshold) = (number("negative_slope", 0.0)?, number("threshold", 0.0)?);
-            (config["max_value"].is_null() && threshold == 0.0).then(|| match slope {
-                0.0 => json!("relu"),
-                slope => json!(format!("leaky_relu:{slope}")),
-            })
+    Some(match class {
+        "ReLU" if config["max_value"].is_null() && number("threshold", 0.0)? == 0.0 => {
+            match number("negative_slope", 0.0)? {
+                0.0 => (Activation::Relu, false),
+                slope => (Activation::LeakyRelu(slope as f32), false),
+            }
         }
         "LeakyReLU" => {
             let slope = number("negative_slope", number("alpha", 0.3)?)?;
-            Some(json!(format!("leaky_relu:{slope}")))
+            (Activation::LeakyRelu(slope as f32), false)
         }
-        "ELU" => (number("alpha", 1.0)? == 1.0).then(|| json!("elu")),
-        "Softmax" => [json!(-1), json!(1), Value::Null].contains(&config["axis"]).then(|| json!("softmax")),
-        _ => None,
-    }
+        "ELU" if number("alpha", 1.0)? == 1.0 => (Activation::Elu, false),
+        "Softmax" if [json!(-1), json!(1), Value::Null].contains(&config["axis"]) => {
+            (Activation::Linear, true)
+        }
+        _ => return None,
+    })
 }
 
 /// A layer's settings, and what errors need.
@@ -207,7 +201,7 @@ impl Settings<'_> {
     }
 
     /// The activation that a layer of its own is.
-    pub fn activation_layer(&self, class: &str) -> Result<Value, Error> {
+    pub fn activation_layer(&self, class: &str) -> Result<(Activation, bool), Error> {
         layer(class, self.config).ok_or_else(|| {
             let expected =
                 "ReLU without max_value and threshold, ELU with alpha 1, Softmax over the last axis";

@@ -184,3 +184,31 @@ fn weights_that_expand_beyond_reason_are_not_read() {
     let message = import_bytes(file.finish().unwrap(), None).unwrap_err().to_string();
     assert!(message.starts_with("model.h5: 4198400 bytes of weights cannot be in a file of "), "{message}");
 }
+
+#[test]
+fn an_image_is_rescaled_for_all_layers_or_for_none() {
+    let said = |second: &str| {
+        let layer = |class: &str, name: &str, config: serde_json::Value, inputs: &[&str]| {
+            let mut config = config;
+            config["name"] = name.into();
+            let inputs: Vec<Value> =
+                inputs.iter().map(|input| serde_json::json!([input, 0, 0, {}])).collect();
+            let calls = if inputs.is_empty() { serde_json::json!([]) } else { serde_json::json!([inputs]) };
+            serde_json::json!({"class_name": class, "name": name, "config": config, "inbound_nodes": calls})
+        };
+        let none = || serde_json::json!({});
+        let image = serde_json::json!({"batch_input_shape": [null, 2, 2, 1]});
+        let model = serde_json::json!({"class_name": "Functional", "config": {"layers": [
+            layer("InputLayer", "image", image, &[]),
+            layer("Rescaling", "scaled", serde_json::json!({"scale": 0.5, "offset": 1.0}), &["image"]),
+            layer("Flatten", "a", none(), &["scaled"]),
+            layer("Flatten", "b", none(), &[second]),
+            layer("Add", "sum", none(), &["a", "b"]),
+            layer("Softmax", "softmax", none(), &["sum"]),
+        ], "output_layers": [["softmax", 0, 0]]}});
+        import_bytes(weights_file(&[], false), Some(&Structure::Json(model.to_string())))
+    };
+    assert_eq!(said("scaled").unwrap().preprocessing.unwrap().scale, 0.5);
+    let message = said("image").unwrap_err().to_string();
+    assert!(message.contains("some layers read the image, others what a Rescaling makes of it"), "{message}");
+}

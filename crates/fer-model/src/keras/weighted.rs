@@ -81,7 +81,7 @@ impl Work<'_> {
         let depthwise = weights.next(&[kernel, kernel, channels, multiplier])?;
         let pointwise = weights.next(&[1, 1, channels.saturating_mul(multiplier), filters])?;
         let bias_values = bias.then(|| weights.next(&[filters])).transpose()?;
-        let depth = format!("{}_depthwise", settings.name);
+        let depth = self.free_name(&format!("{}_depthwise", settings.name));
         let between = self.channelwise(&depth, settings, input, depthwise, None, Activation::Linear)?;
         self.store(settings.name, "weight", pointwise.permute((3, 2, 0, 1))?.contiguous()?);
         if let Some(bias) = bias_values {
@@ -152,15 +152,7 @@ impl Work<'_> {
                 Some(value) => constant(value)?,
                 None => weights.next(&[n])?,
             };
-            let values = match input.flattened {
-                Some([channels, height, width]) => values
-                    .reshape((height, width, channels))?
-                    .permute((2, 0, 1))?
-                    .contiguous()?
-                    .flatten_all()?,
-                None => values,
-            };
-            self.store(settings.name, tensor, values);
+            self.store(settings.name, tensor, reordered(values, &input)?);
         }
         let is = LayerKind::BatchNorm {
             momentum: settings.number_or("momentum", 0.99)?,
@@ -174,7 +166,7 @@ impl Work<'_> {
         let mut weights = self.stored.take(settings.name, 1, self.file)?;
         let slopes = match input.dims[..] {
             [_, channels, _, _] => weights.next(&[1, 1, channels])?.flatten_all()?,
-            _ => weights.next(&input.dims[1..])?,
+            _ => reordered(weights.next(&input.dims[1..])?, &input)?,
         };
         self.store(settings.name, "weight", slopes);
         self.push(settings.name, LayerKind::PRelu, input)
@@ -183,4 +175,10 @@ impl Work<'_> {
     fn store(&mut self, layer: &str, tensor: &str, value: Tensor) {
         self.tensors.insert(format!("{layer}.{tensor}"), value);
     }
+}
+
+/// A value each of a flattened image, which Keras flattens as (height, width, channels), in this crate's order.
+fn reordered(values: Tensor, input: &Output) -> Result<Tensor, Error> {
+    let Some([channels, height, width]) = input.flattened else { return Ok(values) };
+    Ok(values.reshape((height, width, channels))?.permute((2, 0, 1))?.contiguous()?.flatten_all()?)
 }
