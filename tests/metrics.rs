@@ -1,7 +1,8 @@
 //! Metrics equal to scikit-learn's: tests/golden/metrics.py made the numbers and the reports.
 
 use fer_metrics::{
-    ConfusionMatrix, accuracy, calibration_error, log_loss, predicted_labels, roc_auc, top_k_accuracy,
+    ConfusionMatrix, accuracy, calibration_error, log_loss, precision_recall_curve, predicted_labels,
+    roc_auc, roc_curve, top_k_accuracy,
 };
 use ndarray::Array2;
 use serde_json::Value;
@@ -108,6 +109,37 @@ fn metrics_of_probabilities_equal_those_of_scikit_learn() {
         }
         for (k, golden) in (1..).zip(case["top_k"].as_array().unwrap()) {
             assert_close(name, top_k_accuracy(&truth, scores, k).unwrap(), golden, 1e-15);
+        }
+    }
+}
+
+#[test]
+fn curves_equal_those_of_scikit_learn() {
+    for case in golden("soft") {
+        let name = case["case"].as_str().unwrap();
+        let (truth, scores): (Vec<usize>, Array2<f32>) =
+            (read(&case["truth"]), array(&case["probabilities"]));
+        for (class, golden) in case["curves"].as_array().unwrap().iter().enumerate() {
+            let name = format!("{name}, class {class}");
+            let equal = |found: &[f64], golden: &Value| {
+                let golden = golden.as_array().unwrap();
+                assert_eq!(found.len(), golden.len(), "{name}");
+                for (found, golden) in found.iter().zip(golden) {
+                    assert_close(&name, *found, golden, 1e-15);
+                }
+            };
+            let f64s = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
+            let roc = roc_curve(&truth, scores.view(), class).unwrap();
+            equal(&roc.false_positive_rate, &golden["roc"][0]);
+            equal(&roc.true_positive_rate, &golden["roc"][1]);
+            assert_eq!(roc.thresholds[0], f32::INFINITY);
+            equal(&f64s(&roc.thresholds[1..]), &golden["roc"][2]);
+            let area = roc_auc(&truth, scores.view()).unwrap().classes[class];
+            assert!(area.is_nan() && roc.area().is_nan() || (area - roc.area()).abs() < 1e-12, "{name}");
+            let curve = precision_recall_curve(&truth, scores.view(), class).unwrap();
+            equal(&curve.precision, &golden["precision_recall"][0]);
+            equal(&curve.recall, &golden["precision_recall"][1]);
+            equal(&f64s(&curve.thresholds), &golden["precision_recall"][2]);
         }
     }
 }

@@ -137,6 +137,7 @@ fn evaluate(
     if let Some(folder) = folder {
         results::write(folder, &text, &matrix, &evaluation.names)?;
         write_file(folder.join("predictions.csv"), evaluation.predictions_csv())?;
+        results::draw_probabilities(folder, &evaluation)?;
     }
     Ok(text)
 }

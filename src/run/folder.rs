@@ -7,7 +7,7 @@ use crate::run::record::Record;
 use crate::{Error, write_file};
 
 /// The names of everything that a run, an evaluation or an import writes.
-const CONTENTS: [&str; 20] = [
+const CONTENTS: [&str; 26] = [
     "run.json",
     "model.safetensors",
     "model.toml",
@@ -23,6 +23,12 @@ const CONTENTS: [&str; 20] = [
     "confusion_matrix_dcnn.png",
     "confusion_matrix.svg",
     "confusion_matrix.png",
+    "roc_curves.svg",
+    "roc_curves.png",
+    "precision_recall_curves.svg",
+    "precision_recall_curves.png",
+    "reliability.svg",
+    "reliability.png",
     "sample_predictions.svg",
     "sample_predictions.png",
     "test_report.txt",

@@ -17,8 +17,18 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-const EVALUATION: [&str; 4] =
-    ["classification_report.txt", "confusion_matrix.png", "confusion_matrix.svg", "predictions.csv"];
+const EVALUATION: [&str; 10] = [
+    "classification_report.txt",
+    "confusion_matrix.png",
+    "confusion_matrix.svg",
+    "precision_recall_curves.png",
+    "precision_recall_curves.svg",
+    "predictions.csv",
+    "reliability.png",
+    "reliability.svg",
+    "roc_curves.png",
+    "roc_curves.svg",
+];
 
 #[test]
 fn a_closed_output_costs_no_result_and_results_are_not_overwritten_unasked() {

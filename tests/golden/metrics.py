@@ -130,6 +130,17 @@ def soft_case(name, truth, probabilities):
         area = metrics.roc_auc_score(truth, probabilities[:, 1])
         case["top_k"] = [metrics.accuracy_score(truth, probabilities.argmax(axis=1))]
         case["roc_auc"] = {"classes": [area, area], "macro": area, "weighted": area}
+    case["curves"] = []
+    # The long cases would make the file long.
+    for c in labels if len(truth) <= 60 else []:
+        fpr, tpr, thresholds = metrics.roc_curve(truth == c, probabilities[:, c], drop_intermediate=False)
+        precision, recall, least = metrics.precision_recall_curve(truth == c, probabilities[:, c])
+        case["curves"].append(
+            {
+                "roc": [fpr.tolist(), tpr.tolist(), thresholds[1:].tolist()],
+                "precision_recall": [precision.tolist(), recall.tolist(), least.tolist()],
+            }
+        )
     return case
 
 

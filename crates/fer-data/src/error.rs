@@ -1,6 +1,9 @@
 //! What can be wrong with data, and where.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,6 +28,7 @@ pub enum Error {
         /// The line, from 1, which is the header, as an editor shows it.
         line: u64,
         /// What was found and what is allowed.
+        #[source]
         problem: Problem,
     },
     /// An image of a folder is not as it must be.
@@ -33,6 +37,7 @@ pub enum Error {
         /// The image file.
         path: PathBuf,
         /// What was found and what is allowed.
+        #[source]
         problem: Problem,
     },
     /// A folder is not laid out as images in classes.
@@ -130,6 +135,25 @@ pub enum Error {
     /// A thread of a [`Loader`](crate::Loader) could not be started.
     #[error("a thread of the loader could not be started")]
     Thread,
+}
+
+impl Error {
+    /// The file and the line, from 1, where the error is at a line.
+    ///
+    /// ```
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("faces.csv");
+    /// std::fs::write(&path, "emotion,pixels\n3,1 2 3 4\n3,1 2 3 x\n")?;
+    /// let error = fer_data::Dataset::open(&path).unwrap_err();
+    /// assert_eq!(error.position(), Some((path.as_path(), 3)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn position(&self) -> Option<(&Path, u64)> {
+        match self {
+            Self::Line { path, line, .. } => Some((path, *line)),
+            _ => None,
+        }
+    }
 }
 
 /// What is wrong with one line or one image: what was found and what is allowed.

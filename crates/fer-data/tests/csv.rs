@@ -177,3 +177,16 @@ fn an_endless_line_is_refused_in_time() {
     assert_eq!(error(zeros), "line 1: a line of more than 16777216 bytes");
     assert!(started.elapsed() < Duration::from_secs(20));
 }
+
+#[test]
+fn an_error_keeps_what_the_system_said() {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, format!("pixels\n{}", "1 2 3 4\n".repeat(9999)).as_bytes()).unwrap();
+    let whole = gzip.finish().unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, &whole[..whole.len() / 2]).unwrap();
+    let error = Dataset::open(file.path()).unwrap_err();
+    assert!(error.to_string().contains("reading failed"), "{error:?}");
+    let source = std::error::Error::source(&error).and_then(std::error::Error::source).unwrap();
+    assert_eq!(source.downcast_ref::<std::io::Error>().unwrap().kind(), std::io::ErrorKind::UnexpectedEof);
+}

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod confusion;
+mod curves;
 mod error;
 mod history;
 mod probabilities;
@@ -8,6 +9,9 @@ mod report;
 mod soft;
 
 pub use confusion::{ConfusionMatrix, accuracy};
+pub use curves::{
+    PrecisionRecallCurve, ReliabilityBin, RocCurve, precision_recall_curve, reliability, roc_curve,
+};
 pub use error::{Error, Result};
 pub use history::{EpochLog, History};
 pub use probabilities::{

@@ -3,7 +3,7 @@
 
 use ndarray::ArrayView2;
 
-use crate::{Error, Result};
+use crate::{Error, Result, reliability};
 
 /// The largest deviation from 1 of a row's sum: probabilities rounded to four digits still pass.
 const SUM_TOLERANCE: f64 = 1e-3;
@@ -106,19 +106,10 @@ fn area_by_ranks(mut scores: Vec<(f32, bool)>) -> f64 {
 /// # }
 /// ```
 pub fn calibration_error(truth: &[usize], probabilities: ArrayView2<'_, f32>, bins: usize) -> Result<f64> {
-    check_probabilities(truth, probabilities)?;
-    if bins == 0 {
-        return Err(Error::Zero { name: "bins" });
-    }
-    let edges: Vec<f64> = (1..bins).map(|edge| edge as f64 / bins as f64).collect();
-    // A bin's size times |accuracy − confidence| is the absolute value of what its samples add up to.
-    let mut gaps = vec![0.0; bins];
-    for (&label, row) in truth.iter().zip(probabilities.rows()) {
-        let (class, confidence) = first_maximum(row.iter());
-        let right = if class == label { 1.0 } else { 0.0 };
-        gaps[edges.partition_point(|&edge| edge < f64::from(confidence))] += right - f64::from(confidence);
-    }
-    Ok(gaps.iter().map(|gap| gap.abs()).sum::<f64>() / truth.len() as f64)
+    let bins = reliability(truth, probabilities, bins)?;
+    let filled = bins.iter().filter(|bin| bin.samples > 0);
+    let gaps = filled.map(|bin| (bin.accuracy - bin.confidence).abs() * bin.samples as f64);
+    Ok(gaps.sum::<f64>() / truth.len() as f64)
 }
 
 /// The temperature `T` that makes these probabilities fit best: `softmax(ln(p) / T)` has the least log loss. Above 1 the
@@ -155,14 +146,14 @@ pub fn temperature(truth: &[usize], probabilities: ArrayView2<'_, f32>) -> Resul
     Ok((-high).exp())
 }
 
-fn first_maximum<'a>(row: impl Iterator<Item = &'a f32>) -> (usize, f32) {
+pub(crate) fn first_maximum<'a>(row: impl Iterator<Item = &'a f32>) -> (usize, f32) {
     row.enumerate().fold(
         (0, f32::NEG_INFINITY),
         |best, (class, &score)| if score > best.1 { (class, score) } else { best },
     )
 }
 
-fn check_labels(truth: &[usize], scores: ArrayView2<'_, f32>) -> Result<()> {
+pub(crate) fn check_labels(truth: &[usize], scores: ArrayView2<'_, f32>) -> Result<()> {
     let (rows, classes) = scores.dim();
     if truth.len() != rows {
         return Err(Error::Lengths { labels: truth.len(), predictions: rows });
@@ -176,14 +167,18 @@ fn check_labels(truth: &[usize], scores: ArrayView2<'_, f32>) -> Result<()> {
     }
 }
 
-fn check_scores(scores: ArrayView2<'_, f32>, ok: impl Fn(f32) -> bool, allowed: &'static str) -> Result<()> {
+pub(crate) fn check_scores(
+    scores: ArrayView2<'_, f32>,
+    ok: impl Fn(f32) -> bool,
+    allowed: &'static str,
+) -> Result<()> {
     match scores.indexed_iter().find(|&(_, &value)| !ok(value)) {
         Some(((row, class), &value)) => Err(Error::Score { row, class, value, allowed }),
         None => Ok(()),
     }
 }
 
-fn check_probabilities(truth: &[usize], probabilities: ArrayView2<'_, f32>) -> Result<()> {
+pub(crate) fn check_probabilities(truth: &[usize], probabilities: ArrayView2<'_, f32>) -> Result<()> {
     check_labels(truth, probabilities)?;
     check_scores(probabilities, |value| (0.0..=1.0).contains(&value), "a probability in 0..=1")?;
     for (row, values) in probabilities.rows().into_iter().enumerate() {

@@ -245,7 +245,8 @@ impl NamedTensors for BTreeMap<String, Tensor> {
 ///
 /// # Errors
 /// When a tensor is missing or has another shape, or a file cannot be written.
-pub fn save(dir: &Path, config: &ModelConfig, tensors: &impl NamedTensors) -> Result<(), Error> {
+pub fn save(dir: impl AsRef<Path>, config: &ModelConfig, tensors: &impl NamedTensors) -> Result<(), Error> {
+    let dir = dir.as_ref();
     config.validate()?;
     let name = dir.join(WEIGHTS).display().to_string();
     let tensors = checked(tensors, config.tensors()?, &name)?;
@@ -284,7 +285,8 @@ pub(crate) fn checked(
 ///
 /// # Errors
 /// As [`Classifier::open`](crate::Classifier::open).
-pub fn load(dir: &Path) -> Result<(ModelConfig, HashMap<String, Tensor>), Error> {
+pub fn load(dir: impl AsRef<Path>) -> Result<(ModelConfig, HashMap<String, Tensor>), Error> {
+    let dir = dir.as_ref();
     let (settings, weights) = (dir.join(SETTINGS), dir.join(WEIGHTS));
     let text = fs::read_to_string(&settings).map_err(Error::io(&settings))?;
     let config = ModelConfig::parse(&text, &settings.display().to_string())?;

@@ -23,6 +23,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        #[source]
         problem: Problem,
     },
 }

@@ -6,11 +6,8 @@ use crate::{
     font,
     scale::{Scale, range_of, ticks},
     shape::Color,
-    theme::{BLUE, ORANGE, TICK_SIZE, TITLE_SIZE, VERMILION},
+    theme::{PALETTE, TICK_SIZE, TITLE_SIZE},
 };
-
-const COLORS: [Color; 6] =
-    [BLUE, ORANGE, VERMILION, Color(2, 158, 115), Color(204, 120, 188), Color(148, 148, 148)];
 
 /// Some lines in one chart, each with its name and its points `(x, y)`, from left to right. Each point has a dot.
 ///
@@ -30,7 +27,7 @@ pub fn lines(
     let width = (names + font::width(title, TITLE_SIZE) + 100.0).max(720.0);
     let mut figure = Figure::new(width, 420.0);
     let legend: Vec<(&str, Color)> =
-        lines.iter().map(|(name, _)| *name).zip(COLORS.into_iter().cycle()).collect();
+        lines.iter().map(|(name, _)| *name).zip(PALETTE.into_iter().cycle()).collect();
     let scale = |range: std::ops::Range<f64>, count| Scale { ticks: ticks(&range, count, false), range };
     let x = scale(range_of(points().map(|point| point.0)), 10);
     let y = scale(range_of(points().map(|point| point.1)), 8);

@@ -12,6 +12,20 @@ pub(crate) const BLUE: Color = Color(1, 115, 178);
 pub(crate) const ORANGE: Color = Color(222, 143, 5);
 pub(crate) const VERMILION: Color = Color(205, 70, 0);
 
+/// The same for many lines or areas; more than there are colours begin it again.
+pub(crate) const PALETTE: [Color; 10] = [
+    BLUE,
+    ORANGE,
+    Color(2, 158, 115),
+    Color(213, 94, 0),
+    Color(204, 120, 188),
+    Color(202, 145, 97),
+    Color(148, 148, 148),
+    Color(236, 225, 51),
+    Color(251, 175, 228),
+    Color(86, 180, 233),
+];
+
 pub(crate) const TITLE_SIZE: f32 = 17.0;
 pub(crate) const NAME_SIZE: f32 = 13.0;
 pub(crate) const TICK_SIZE: f32 = 12.0;

@@ -5,21 +5,8 @@ use crate::{
     chart::{Along, Chart},
     scale::{Scale, ticks},
     shape::Color,
+    theme::PALETTE,
 };
-
-/// seaborn's "colorblind" palette; more labels than colours begin it again.
-const COLORS: [Color; 10] = [
-    Color(1, 115, 178),
-    Color(222, 143, 5),
-    Color(2, 158, 115),
-    Color(213, 94, 0),
-    Color(204, 120, 188),
-    Color(202, 145, 97),
-    Color(148, 148, 148),
-    Color(236, 225, 51),
-    Color(251, 175, 228),
-    Color(86, 180, 233),
-];
 
 /// The probabilities of the labels over time, stacked to 1, each point `(seconds, one probability a label)`. A gap of over a second
 /// between points stays empty.
@@ -32,7 +19,7 @@ pub fn timeline<T: AsRef<str>>(title: &str, labels: &[T], points: &[(f64, Vec<f3
     };
     let mut figure = Figure::new(1100.0, 320.0);
     let legend: Vec<(&str, Color)> =
-        labels.iter().map(AsRef::as_ref).zip(COLORS.into_iter().cycle()).collect();
+        labels.iter().map(AsRef::as_ref).zip(PALETTE.into_iter().cycle()).collect();
     let range = first.0..last.0.max(first.0 + 0.1);
     let x = ("seconds", Along::Scale(Scale { ticks: ticks(&range, 12, false), range }));
     let y = ("probability", Scale { ticks: ticks(&(0.0..1.0), 5, false), range: 0.0..1.0 });

@@ -10,8 +10,6 @@ mod differences;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use candle_core::Device;
-use candle_core::safetensors::Load;
 use fer_metrics::History;
 use fer_nn::engine::StepResult;
 use safetensors::SafeTensors;
@@ -137,12 +135,10 @@ impl Checkpoint {
             return Err(bad(format!("its format is {format}; this version reads {FORMAT}")));
         }
         let record: Record = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
         let (mut weights, mut average, mut kept) = (Weights::new(), Weights::new(), BTreeMap::new());
         let mut rows = BTreeMap::new();
         let mut callbacks: Vec<_> = record.callbacks.into_iter().map(CallbackRecord::state).collect();
-        for (name, view) in tensors.iter() {
-            let tensor = view.load(&Device::Cpu)?;
+        for (name, tensor) in files::tensors(path, &bytes)? {
             let callback = |rest: &str| {
                 let (index, name) = rest.split_once('/')?;
                 Some((index.parse::<usize>().ok()?, name.to_owned()))
@@ -171,7 +167,9 @@ impl Checkpoint {
             }
         }
         let rows = match (rows.get("logits"), rows.get("targets")) {
-            (Some(logits), Some(targets)) => Rows::from_tensors(logits, targets)?,
+            (Some(logits), Some(targets)) => {
+                Rows::from_tensors(logits, targets).map_err(|error| bad(error.to_string()))?
+            }
             _ => Rows::default(),
         };
         Ok(Self {

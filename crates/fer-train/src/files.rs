@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 
 use crate::Error;
 
@@ -25,6 +28,17 @@ pub(crate) fn write_safetensors(
     let bytes = safetensors::serialize(&tensors, text)
         .map_err(|error| Error::Format { path: path.to_owned(), reason: error.to_string() })?;
     write(path, &bytes)
+}
+
+/// The tensors of a safetensors file of these bytes, on the CPU.
+pub(crate) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, Error> {
+    let bad = |reason: String| Error::Format { path: path.to_owned(), reason };
+    let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
+    let load = |(name, view): (String, TensorView)| match view.load(&Device::Cpu) {
+        Ok(tensor) => Ok((name, tensor)),
+        Err(error) => Err(bad(format!("tensor `{name}`: {error}"))),
+    };
+    file.tensors().into_iter().map(load).collect()
 }
 
 #[cfg(test)]

@@ -58,6 +58,39 @@ pub fn save(weights: &VarMap, path: impl AsRef<Path>) -> Result<(), Error> {
     files::write_safetensors(path.as_ref(), &views(weights), None)
 }
 
+/// Sets all variables to what [`save`] wrote, or another safetensors file of the same names, shapes and types.
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use candle_nn::{Init, VarMap};
+/// use fer_train::weights;
+///
+/// let (trained, fresh) = (VarMap::new(), VarMap::new());
+/// trained.get(2, "bias", Init::Const(0.5), DType::F32, &Device::Cpu)?;
+/// let bias = fresh.get(2, "bias", Init::Const(0.0), DType::F32, &Device::Cpu)?;
+/// let folder = tempfile::tempdir()?;
+/// weights::save(&trained, folder.path().join("weights.safetensors"))?;
+/// weights::load(&fresh, folder.path().join("weights.safetensors"))?;
+/// assert_eq!(bias.to_vec1::<f32>()?, [0.5, 0.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read; [`Error::Format`] when it is no safetensors file, or of other variables: then
+/// none is changed.
+pub fn load(weights: &VarMap, path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let found = files::tensors(path, &bytes)?;
+    match differences(&views(weights), &found).into_iter().next() {
+        Some((expected, found)) => {
+            let reason = format!("expected {expected}, found {found}");
+            Err(Error::Format { path: path.to_owned(), reason })
+        }
+        None => restore(weights, &found),
+    }
+}
+
 /// What `expected` and `found` do not share: each tensor as it is there and here.
 pub(crate) fn differences(expected: &Weights, found: &Weights) -> Vec<(String, String)> {
     let describe = |name: &str, tensor: Option<&Tensor>| match tensor {
@@ -112,5 +145,19 @@ mod tests {
         let read = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
         assert_eq!(read["w"].to_vec1::<f32>().unwrap(), [1.0, 1.0]);
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn weights_of_another_network_are_refused_by_file_and_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        save(&one("w", 3), &path).unwrap();
+        let weights = one("w", 2);
+        let error = load(&weights, &path).unwrap_err().to_string();
+        assert!(error.ends_with("weights.safetensors: expected w F32 [2], found w F32 [3]"), "{error}");
+        std::fs::write(&path, b"no tensors").unwrap();
+        let error = load(&weights, &path).unwrap_err().to_string();
+        assert!(error.contains("weights.safetensors: "), "{error}");
+        assert_eq!(snapshot(&weights).unwrap()["w"].to_vec1::<f32>().unwrap(), [1.0, 1.0]);
     }
 }
