@@ -2,7 +2,7 @@
 # Ends a training at random moments, by SIGKILL, SIGTERM and two Ctrl-C, on 1 to 3 threads, and on a disk that is full, and
 # goes on with it each time: what comes of it must be, bit by bit, what comes of a training that nobody disturbed.
 #
-#   scripts/check_kills.sh [KILLS]     200 by default, some ten minutes on two cores
+#   scripts/check_kills.sh [KILLS]     200 by default, some half an hour on two cores
 #
 # The full disk needs the right to mount a tmpfs; without it that part says that it was skipped.
 set -euo pipefail
