@@ -440,6 +440,7 @@ fn a_colour_model_is_evaluated_on_grey_faces() {
     let text = printed(evaluate.arg("--out").arg(folder.path().join("out")));
     assert!(text.contains("5 rows"), "{text}");
     let predictions = fs::read_to_string(folder.path().join("out/predictions.csv")).unwrap();
+    assert_eq!(predictions.lines().count(), 6);
     let classifier = fer_model::Classifier::open(&model).unwrap();
     for (i, line) in predictions.lines().skip(1).enumerate() {
         let file = faces.join(names.split(',').nth(i).unwrap()).join("0.png");

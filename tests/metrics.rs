@@ -135,7 +135,7 @@ fn curves_equal_those_of_scikit_learn() {
             assert_eq!(roc.thresholds[0], f32::INFINITY);
             equal(&f64s(&roc.thresholds[1..]), &golden["roc"][2]);
             let area = roc_auc(&truth, scores.view()).unwrap().classes[class];
-            assert!(area.is_nan() && roc.area().is_nan() || (area - roc.area()).abs() < 1e-12, "{name}");
+            assert!(area.is_nan() && roc.area.is_nan() || (area - roc.area).abs() < 1e-12, "{name}");
             let curve = precision_recall_curve(&truth, scores.view(), class).unwrap();
             equal(&curve.precision, &golden["precision_recall"][0]);
             equal(&curve.recall, &golden["precision_recall"][1]);

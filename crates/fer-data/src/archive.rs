@@ -183,9 +183,15 @@ fn no_table(path: &Path, found: String, advice: String) -> Error {
 
 fn advice(kind: Kind) -> String {
     match kind {
-        Kind::Xz | Kind::Bzip2 | Kind::SevenZip | Kind::Rar => "unpack it first",
-        // One packing is undone, and a pipe cannot be searched.
-        Kind::Gzip | Kind::Zstandard | Kind::Zip | Kind::Tar => "unpack it first",
+        // Of those that are read, one packing is undone, and a pipe cannot be searched.
+        Kind::Xz
+        | Kind::Bzip2
+        | Kind::SevenZip
+        | Kind::Rar
+        | Kind::Gzip
+        | Kind::Zstandard
+        | Kind::Zip
+        | Kind::Tar => "unpack it first",
         Kind::GitLfs => "fetch it with `git lfs pull`",
         Kind::Html => {
             "it was saved in place of the file: download that again, signed in where the site asks for it"

@@ -271,18 +271,10 @@ pub enum Problem {
 
 /// The value as errors show it: at most 40 characters, control characters escaped.
 pub(crate) fn shorten(value: &str) -> String {
-    let mut shown = String::new();
-    for (i, c) in value.chars().enumerate() {
-        match c {
-            _ if i == 40 => {
-                shown.push('…');
-                break;
-            }
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
+    match value.char_indices().nth(40) {
+        Some((end, _)) => fer_files::printable(&value[..end]) + "…",
+        None => fer_files::printable(value),
     }
-    shown
 }
 
 fn list(names: &[String]) -> String {

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod kind;
+mod text;
 
 pub use kind::Kind;
+pub use text::printable;
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -16,15 +16,8 @@ pub struct RocCurve {
     pub true_positive_rate: Vec<f64>,
     /// The least score that counts, falling; infinite at the first point, where nothing does.
     pub thresholds: Vec<f32>,
-}
-
-impl RocCurve {
-    /// The area under the curve, 0..=1 and 0.5 by chance: [`roc_auc`](crate::roc_auc) of the class. NaN where the curve is.
-    pub fn area(&self) -> f64 {
-        let points = self.false_positive_rate.iter().zip(&self.true_positive_rate);
-        let steps = points.clone().zip(points.skip(1));
-        steps.map(|((x, y), (next_x, next_y))| (next_x - x) * (y + next_y) / 2.0).sum()
-    }
+    /// The area under the curve, 0..=1 and 0.5 by chance; NaN where a rate is.
+    pub area: f64,
 }
 
 /// The ROC curve of `class`, with a point a different score: scikit-learn's `roc_curve(drop_intermediate=False)`.
@@ -44,18 +37,14 @@ impl RocCurve {
 pub fn roc_curve(truth: &[usize], scores: ArrayView2<'_, f32>, class: usize) -> Result<RocCurve> {
     let steps = Steps::new(truth, scores, class)?;
     let (positives, negatives) = steps.totals();
-    let point = |&(threshold, found, taken): &(f32, u64, u64)| {
-        (threshold, found as f64 / positives as f64, taken as f64 / negatives as f64)
-    };
-    let points = std::iter::once((f32::INFINITY, 0, 0)).chain(steps.0);
-    let mut curve =
-        RocCurve { false_positive_rate: Vec::new(), true_positive_rate: Vec::new(), thresholds: Vec::new() };
-    for (threshold, found, taken) in points.map(|step| point(&step)) {
-        curve.thresholds.push(threshold);
-        curve.true_positive_rate.push(found);
-        curve.false_positive_rate.push(taken);
-    }
-    Ok(curve)
+    let part = |count: u64, of: u64| count as f64 / of as f64;
+    let points = || std::iter::once(&(f32::INFINITY, 0, 0)).chain(&steps.0);
+    Ok(RocCurve {
+        false_positive_rate: points().map(|&(_, _, taken)| part(taken, negatives)).collect(),
+        true_positive_rate: points().map(|&(_, found, _)| part(found, positives)).collect(),
+        thresholds: points().map(|&(threshold, ..)| threshold).collect(),
+        area: steps.area(),
+    })
 }
 
 /// Precision over recall of a class: at each threshold what part of those taken for it is of it, and what part of its own is
@@ -94,10 +83,10 @@ pub fn precision_recall_curve(
 }
 
 /// A threshold, from the highest, with how many samples of the class and of others reach it.
-struct Steps(Vec<(f32, u64, u64)>);
+pub(crate) struct Steps(Vec<(f32, u64, u64)>);
 
 impl Steps {
-    fn new(truth: &[usize], scores: ArrayView2<'_, f32>, class: usize) -> Result<Self> {
+    pub(crate) fn new(truth: &[usize], scores: ArrayView2<'_, f32>, class: usize) -> Result<Self> {
         check_labels(truth, scores)?;
         check_scores(scores, |value| !value.is_nan(), "a number")?;
         if class >= scores.ncols() {
@@ -114,6 +103,17 @@ impl Steps {
             (ties[0].0, found, taken)
         });
         Ok(Self(steps.collect()))
+    }
+
+    /// The area under the ROC curve: trapezoids of whole counts, and so exact.
+    pub(crate) fn area(&self) -> f64 {
+        let (mut before, mut twice) = ((0, 0), 0);
+        for &(_, found, taken) in &self.0 {
+            twice += (taken - before.1) * (before.0 + found);
+            before = (found, taken);
+        }
+        let (positives, negatives) = self.totals();
+        twice as f64 / 2.0 / (positives as f64 * negatives as f64)
     }
 
     /// How many samples are of the class, and how many are not.

@@ -3,6 +3,7 @@
 
 use ndarray::ArrayView2;
 
+use crate::curves::Steps;
 use crate::{Error, Result, reliability};
 
 /// The largest deviation from 1 of a row's sum: probabilities rounded to four digits still pass.
@@ -58,13 +59,8 @@ pub struct RocAuc {
 /// `roc_auc_score(multi_class="ovr")` with all classes in `labels`.
 pub fn roc_auc(truth: &[usize], probabilities: ArrayView2<'_, f32>) -> Result<RocAuc> {
     check_probabilities(truth, probabilities)?;
-    let columns = probabilities.columns().into_iter().enumerate();
-    let classes: Vec<f64> = columns
-        .map(|(class, column)| {
-            let scores = column.iter().zip(truth).map(|(&score, &label)| (score, label == class));
-            area_by_ranks(scores.collect())
-        })
-        .collect();
+    let area = |class| Steps::new(truth, probabilities, class).map(|steps| steps.area());
+    let classes = (0..probabilities.ncols()).map(area).collect::<Result<Vec<_>>>()?;
     let mut supports = vec![0.0; classes.len()];
     for &label in truth {
         supports[label] += 1.0;
@@ -75,21 +71,6 @@ pub fn roc_auc(truth: &[usize], probabilities: ArrayView2<'_, f32>) -> Result<Ro
         weighted_average: present.map(|(area, support)| area * support).sum::<f64>() / truth.len() as f64,
         classes,
     })
-}
-
-/// The Mann–Whitney statistic over the number of pairs; equal scores share the mean of their ranks.
-fn area_by_ranks(mut scores: Vec<(f32, bool)>) -> f64 {
-    scores.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let mut rank_sum = 0.0;
-    let mut before = 0;
-    for ties in scores.chunk_by(|a, b| a.0 == b.0) {
-        let mean_rank = before as f64 + (ties.len() + 1) as f64 / 2.0;
-        rank_sum += mean_rank * ties.iter().filter(|(_, positive)| *positive).count() as f64;
-        before += ties.len();
-    }
-    let positives = scores.iter().filter(|(_, positive)| *positive).count() as f64;
-    let negatives = scores.len() as f64 - positives;
-    (rank_sum - positives * (positives + 1.0) / 2.0) / (positives * negatives)
 }
 
 /// The expected calibration error, in 0..=1: how far the confidence (the highest probability) is from the

@@ -6,6 +6,7 @@ use fer_nn::Graph;
 use serde::{Deserialize, Serialize};
 
 use crate::layer_config::{LayerConfig, network};
+use crate::limits::size;
 use crate::{DcnnConfig, Error, Input, LayerInfo, Parameters, ResnetConfig, VggConfig, layers};
 
 /// What a network is made of. In a file, `architecture` names it.
@@ -60,10 +61,10 @@ impl Architecture {
     /// [`Error::Config`] names the first field that is out of range, its value and what is allowed; [`Error::Layer`] a
     /// layer that cannot be.
     pub fn validate(&self, input: Input, classes: usize) -> Result<(), Error> {
-        crate::dcnn::size("classes", classes, 2)?;
-        crate::dcnn::size("channels", input.channels, 1)?;
-        crate::dcnn::size("height", input.height, 1)?;
-        crate::dcnn::size("width", input.width, 1)?;
+        size("classes", classes, 2)?;
+        size("channels", input.channels, 1)?;
+        size("height", input.height, 1)?;
+        size("width", input.width, 1)?;
         match self {
             Self::Dcnn(dcnn) => dcnn.of(input, classes).validate(),
             Self::Vgg(vgg) => vgg.validate(input),

@@ -5,6 +5,7 @@ use fer_nn::{Activation, BatchNormConfig, Graph, MovingVariance, Padding};
 use serde::{Deserialize, Serialize};
 
 use crate::layer_config::{Initializer, LayerConfig, LayerKind, network};
+use crate::limits::{rate, size};
 use crate::{Error, Input, LayerInfo, layers};
 
 /// The architecture `dcnn`. The default is the notebook's: 48×48 grey faces, three classes.
@@ -65,25 +66,6 @@ impl Default for DcnnConfig {
             ],
         }
     }
-}
-
-/// Kernels and filters beyond these are taken for a damaged file, not for a network.
-pub(crate) const MAX_UNITS: usize = 1 << 16;
-
-/// [`Error::Config`] unless a size is at least this much, and no more than a network has.
-pub(crate) fn size(field: &str, value: usize, least: usize) -> Result<(), Error> {
-    if (least..=MAX_UNITS).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::config(field, value, format!("{least} to {MAX_UNITS}")))
-}
-
-/// [`Error::Config`] unless a rate is in 0..1.
-pub(crate) fn rate(field: &str, value: f32) -> Result<(), Error> {
-    if (0.0..1.0).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::config(field, value, "at least 0 and below 1"))
 }
 
 impl DcnnConfig {

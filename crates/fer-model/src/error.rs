@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use fer_files::printable;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -187,15 +189,4 @@ impl Error {
             expected: expected.to_string(),
         }
     }
-}
-
-/// The text with its control characters escaped: a file's own bytes reach no terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().fold(String::new(), |mut shown, c| {
-        match c.is_control() {
-            true => shown.extend(c.escape_default()),
-            false => shown.push(c),
-        }
-        shown
-    })
 }

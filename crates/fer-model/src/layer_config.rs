@@ -12,7 +12,7 @@ use fer_nn::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::dcnn::MAX_UNITS;
+use crate::limits::MAX_UNITS;
 use crate::{Error, Input};
 
 /// One layer of a network.

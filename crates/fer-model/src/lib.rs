@@ -9,6 +9,7 @@ mod input;
 pub mod keras;
 mod layer_config;
 mod layers;
+mod limits;
 mod prediction;
 mod preprocessing;
 mod resnet;

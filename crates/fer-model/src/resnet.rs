@@ -4,8 +4,8 @@ use fer_nn::{Activation, BatchNormConfig, Padding};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::dcnn::{rate, size};
 use crate::layer_config::{Initializer, LayerConfig, LayerKind};
+use crate::limits::{rate, size};
 
 /// The architecture `resnet`: a convolution, stages of basic blocks (two 3×3 convolutions around an addition), the mean of
 /// each channel, dropout and the output. Every stage after the first begins with stride 2 and a 1×1 projection. The default

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
+use fer_files::printable;
 use fer_nn::Graph;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use crate::error::printable;
 use crate::{
     Architecture, DcnnConfig, Error, Input, LayerConfig, LayersConfig, Preprocessing, ResnetConfig, VggConfig,
 };

@@ -3,8 +3,8 @@
 use fer_nn::{Activation, BatchNormConfig, Padding};
 use serde::{Deserialize, Serialize};
 
-use crate::dcnn::{rate, size};
 use crate::layer_config::{Initializer, LayerConfig, LayerKind};
+use crate::limits::{rate, size};
 use crate::{Error, Input};
 
 /// The architecture `vgg`: blocks of convolutions, each with its activation and batch normalisation, then 2×2 maximum

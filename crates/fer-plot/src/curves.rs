@@ -22,7 +22,7 @@ const LINE: f32 = 24.0;
 pub fn roc_curves(curves: &[(&str, &RocCurve)]) -> Result<Figure> {
     let lines = curves.iter().map(|(name, curve)| {
         let points = curve.false_positive_rate.iter().copied().zip(curve.true_positive_rate.iter().copied());
-        (format!("{name} {:.3}", curve.area()), points.collect())
+        (format!("{name} {:.3}", curve.area), points.collect())
     });
     unit("ROC", ("false positive rate", "true positive rate"), &lines.collect::<Vec<_>>(), true, 0.0)
 }

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
+use fer_files::printable;
 use hdf5_pure::{AttrValue, Dataset, File, Group};
 
 use super::names::{numbered, snake_case};
 use crate::Error;
-use crate::error::printable;
 use crate::saved::check_shape;
 
 /// Values that are read are at most this many times the file: Keras does not compress, and weights hardly

@@ -39,7 +39,7 @@ pub(super) fn parse<'a>(model: &'a Value, file: &str) -> Result<Model<'a>, Error
             "a layer '{name}' of class {class}; allowed: names without control characters"
         )));
     }
-    if let Some(layer) = layers.iter().find(|layer| !is_kerass(layer)) {
+    if let Some(layer) = layers.iter().find(|layer| !is_of_keras(layer)) {
         let node = node(layer);
         let found =
             format!("class {} of {}", node.class, layer["module"].as_str().unwrap_or("another package"));
@@ -59,7 +59,7 @@ pub(super) fn parse<'a>(model: &'a Value, file: &str) -> Result<Model<'a>, Error
         return Err(wrong("no input shape (batch, height, width, channels)"));
     };
     for (field, size) in [("height", input.height), ("width", input.width), ("channels", input.channels)] {
-        crate::dcnn::size(field, size, 1).map_err(|e| Error::keras(file, e))?;
+        crate::limits::size(field, size, 1).map_err(|e| Error::keras(file, e))?;
     }
     if nodes.iter().filter(|node| node.inputs.is_empty()).count() > 1 {
         return Err(wrong("more than one input"));
@@ -84,7 +84,7 @@ fn node(layer: &Value) -> Node<'_> {
 }
 
 /// Whether a layer is one of Keras' own, and not somebody's class of the same name. Keras 2 wrote no modules.
-fn is_kerass(layer: &Value) -> bool {
+fn is_of_keras(layer: &Value) -> bool {
     let of_keras = |module: &str| {
         ["keras", "tf_keras", "tensorflow"].contains(&module.split('.').next().unwrap_or(module))
     };

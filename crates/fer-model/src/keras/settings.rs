@@ -4,7 +4,7 @@ use fer_nn::{Activation, Padding};
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::dcnn::MAX_UNITS;
+use crate::limits::MAX_UNITS;
 
 /// Layers that only training sees.
 pub(super) const ONLY_IN_TRAINING: [&str; 14] = [
