@@ -144,6 +144,16 @@ fn distance(a: &Tensor, b: &Tensor) -> Result<f64> {
     Ok(error / b.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt().max(1e-6))
 }
 
+/// Makes each weight its neighbour.
+fn move_last_bits(vars: &VarMap) -> Result<()> {
+    for var in sorted(vars) {
+        let values = var.flatten_all()?.to_vec1::<f32>()?;
+        let moved: Vec<f32> = values.iter().map(|value| f32::from_bits(value.to_bits() ^ 1)).collect();
+        var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu)?)?;
+    }
+    Ok(())
+}
+
 /// An update that changes nothing and leaves the gradient in the first moment.
 fn observe() -> Update {
     Update { new_in_mean: 1.0, epsilon: 1.0, ..Default::default() }
@@ -166,11 +176,17 @@ fn check_gradients(subject: &Subject, precision: Precision, tolerance: f64) -> R
 
     let (images, targets) = batch(&samples, &plan.order)?;
     let mut logits = None;
-    let gradients = cpu.gradients(&images, Step { seed: 42, epoch: 3, step: 0 }, &mut |l| {
+    let step = Step { seed: 42, epoch: 3, step: 0 };
+    let gradients = cpu.gradients(&images, step, &mut |l| {
         logits = Some(l.detach());
         subject.loss(l, &targets)? / samples.len() as f64
     })?;
     let logits = logits.unwrap();
+    // What a last bit of the weights does to the CPU's own gradients.
+    let moved_vars = VarMap::new();
+    let moved = subject.network(&moved_vars)?;
+    move_last_bits(&moved_vars)?;
+    let moved = moved.gradients(&images, step, &mut |l| subject.loss(l, &targets)? / samples.len() as f64)?;
     let sum = f64::from(subject.loss(&logits, &targets)?.to_scalar::<f32>()?);
     let [StepResult { samples: n, loss, correct: hits }] = results[..] else { panic!("{results:?}") };
     assert_eq!(n, samples.len());
@@ -186,7 +202,7 @@ fn check_gradients(subject: &Subject, precision: Precision, tolerance: f64) -> R
     for gradient in sorted(&reference).iter().filter_map(|var| gradients.get(var)) {
         largest = largest.max(norm_of(gradient)?);
     }
-    for (var, cpu) in sorted(&vars).iter().zip(sorted(&reference)) {
+    for ((var, cpu), moved_var) in sorted(&vars).iter().zip(sorted(&reference)).zip(sorted(&moved_vars)) {
         match gradients.get(&cpu) {
             Some(wanted) => {
                 let slot = slots.iter().find(|slot| slot.variable == var.id()).expect("its slots");
@@ -194,9 +210,11 @@ fn check_gradients(subject: &Subject, precision: Precision, tolerance: f64) -> R
                 // A bias before a normalisation has a gradient of nothing but rounding.
                 let norm = norm_of(wanted)?.max(0.1 * largest);
                 let error = norm_of(&(found - wanted)?)?;
+                // So has all that is behind dead units: the card may differ there by some roundings of its own.
+                let rounding = norm_of(&(moved.get(&moved_var).expect("its gradient") - wanted)?)?;
                 assert!(
-                    f64::from(error) <= tolerance * f64::from(norm),
-                    "{:?} {error} of {norm}",
+                    f64::from(error) <= (tolerance * f64::from(norm)).max(4.0 * f64::from(rounding)),
+                    "{:?} {error} of {norm}, a last bit of the weights makes {rounding}",
                     var.shape()
                 );
                 trained += 1;
