@@ -39,8 +39,8 @@ pub(super) fn open(bytes: &[u8], file: &str) -> Result<Package, Error> {
         }
     };
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let metadata = member("metadata.json", MAX_TEXT).map(text).unwrap_or_default();
-    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap_or_default();
+    let metadata: serde_json::Value = serde_json::from_slice(&member("metadata.json", MAX_TEXT)?)
+        .map_err(|e| wrong(format!("metadata.json: {e}")))?;
     let keras3 = metadata["keras_version"].as_str().is_some_and(|version| version.starts_with("3."));
     let config = text(member("config.json", MAX_TEXT)?);
     let weights = member("model.weights.h5", MAX_EXPANSION.saturating_mul(bytes.len() as u64))?;
