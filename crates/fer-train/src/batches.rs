@@ -93,6 +93,55 @@ pub struct Stored {
     pub treatment: Treatment,
 }
 
+/// [`Batches`] of a function that makes those of an epoch, from 0: of any loader. The same epoch must give the same batches.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use fer_train::{Batch, Batches, FnBatches};
+///
+/// let batch = |_| -> candle_core::Result<Batch> {
+///     let images = Tensor::zeros((4, 1, 48, 48), DType::F32, &Device::Cpu)?;
+///     Ok(Batch { images, targets: Tensor::zeros(4, DType::U32, &Device::Cpu)? })
+/// };
+/// let train = FnBatches::new(12, 3, move |_epoch| (0..3).map(move |step| Ok(batch(step)?)));
+/// assert_eq!(train.epoch(0).count(), 3);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct FnBatches<F> {
+    samples: usize,
+    steps: usize,
+    make: F,
+}
+
+impl<F, I> FnBatches<F>
+where
+    F: Fn(u32) -> I,
+    I: Iterator<Item = Result<Batch, BoxError>> + 'static,
+{
+    /// `make(epoch)` gives `steps` batches of `samples` samples together.
+    pub fn new(samples: usize, steps: usize, make: F) -> Self {
+        Self { samples, steps, make }
+    }
+}
+
+impl<F, I> Batches for FnBatches<F>
+where
+    F: Fn(u32) -> I,
+    I: Iterator<Item = Result<Batch, BoxError>> + 'static,
+{
+    fn samples(&self) -> usize {
+        self.samples
+    }
+
+    fn steps(&self) -> usize {
+        self.steps
+    }
+
+    fn epoch(&self, epoch: u32) -> Epoch<'_> {
+        Box::new((self.make)(epoch))
+    }
+}
+
 /// [`Batches`] of tensors that are in memory already.
 ///
 /// ```

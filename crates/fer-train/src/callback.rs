@@ -41,8 +41,26 @@ pub trait Callback {
         Ok(())
     }
 
-    /// After each training batch; on a device that trains by itself after as many as take about half a second.
+    /// Before each training batch, whose learning rate may be changed here; with [`Control::stop`] set, the batch is not done
+    /// unless it is the first of its epoch, and the epoch ends with its validation. On a device that trains by itself the
+    /// variables are those of the epoch's beginning, and this comes before as many batches as take about half a second,
+    /// unless [`every_batch`](Self::every_batch) says otherwise.
+    ///
+    /// # Errors
+    /// Any error ends the training.
+    fn on_batch_begin(&mut self, _control: &mut Control, _batch: &BatchStart) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    /// After each training batch; on a device that trains by itself after as many as take about half a second, unless
+    /// [`every_batch`](Self::every_batch) says otherwise.
     fn on_batch_end(&mut self, _batch: &BatchLog) {}
+
+    /// Whether a device that trains by itself is to stop after every single batch, for this callback to see it. That is
+    /// slower.
+    fn every_batch(&self) -> bool {
+        false
+    }
 
     /// The same of the batches of the validation.
     fn on_validation_batch_end(&mut self, _batch: &BatchLog) {}
@@ -95,7 +113,7 @@ pub struct Control<'a> {
     pub epochs: u32,
     /// The learning rate before the [schedule](crate::ScheduleConfig), which multiplies it; may be changed.
     pub learning_rate: f32,
-    /// Set to end the training after this epoch.
+    /// Set to end the training after this epoch; before a batch, without the rest of the epoch's batches.
     pub stop: bool,
     pub(crate) messages: Vec<String>,
 }
@@ -120,6 +138,17 @@ impl<'a> Control<'a> {
     pub fn messages(&self) -> &[String] {
         &self.messages
     }
+}
+
+/// A training batch that is about to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchStart {
+    /// The epoch, from 1.
+    pub epoch: u32,
+    /// The batch, from 1.
+    pub step: u32,
+    /// The number of batches in the epoch.
+    pub steps: usize,
 }
 
 /// How far an epoch, or its validation, is.

@@ -26,14 +26,17 @@ pub(crate) struct Device<'a> {
 }
 
 impl<'a> Device<'a> {
-    /// Of `steps` batches in an epoch and `validation_steps` in the validation.
+    /// Of `steps` batches in an epoch and `validation_steps` in the validation; in ranges of one step of training where
+    /// `every_batch` is asked for.
     pub fn new(
         engine: Box<dyn Engine>,
         train: &'a dyn Batches,
         steps: usize,
         validation_steps: usize,
+        every_batch: bool,
     ) -> Self {
-        let (training, validation) = (Pace::new(steps), Pace::new(validation_steps));
+        let longest = if every_batch { 1 } else { usize::MAX };
+        let (training, validation) = (Pace::new(steps, longest), Pace::new(validation_steps, usize::MAX));
         Self { engine, train, training, validation, is_current: false }
     }
 }
@@ -86,11 +89,12 @@ struct Pace {
     next: usize,
     steps: usize,
     range: usize,
+    longest: usize,
 }
 
 impl Pace {
-    fn new(steps: usize) -> Self {
-        Self { next: 0, steps, range: 1 }
+    fn new(steps: usize, longest: usize) -> Self {
+        Self { next: 0, steps, range: 1, longest }
     }
 
     fn range(&self) -> std::ops::Range<usize> {
@@ -102,7 +106,7 @@ impl Pace {
         self.next += steps;
         // A float becomes the nearest whole number there is, and NaN 0.
         let fitting = (RANGE * steps as f64 / seconds) as usize;
-        self.range = fitting.clamp(1, self.range.saturating_mul(GROWTH));
+        self.range = fitting.clamp(1, self.range.saturating_mul(GROWTH)).min(self.longest);
     }
 }
 
@@ -112,7 +116,7 @@ mod tests {
 
     #[test]
     fn ranges_become_as_long_as_one_likes_to_wait() {
-        let mut pace = Pace::new(1000);
+        let mut pace = Pace::new(1000, usize::MAX);
         let mut ranges = Vec::new();
         // Each step takes 10 ms, the first one a second.
         while !pace.range().is_empty() {
@@ -123,8 +127,11 @@ mod tests {
         assert_eq!(ranges[..5], [1, 1, 8, 50, 50]);
         assert_eq!(ranges.iter().sum::<usize>(), 1000);
         // Nor does a clock that stands still ask for more than there is.
-        let mut pace = Pace::new(3);
+        let mut pace = Pace::new(3, usize::MAX);
         pace.done(1, 0.0);
         assert_eq!(pace.range(), 1..3);
+        let mut single = Pace::new(3, 1);
+        single.done(1, 0.0);
+        assert_eq!(single.range(), 1..2);
     }
 }

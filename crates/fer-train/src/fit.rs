@@ -39,7 +39,8 @@ impl Trainer {
     ) -> Result<Outcome, Error> {
         self.own.validate(&self.config)?;
         let state = State::new(weights, &self.config, &self.own, train.steps())?;
-        let (runner, message) = self.runner(network, train, validation)?;
+        let every_batch = callbacks.iter().any(|callback| callback.every_batch());
+        let (runner, message) = self.runner(network, train, validation, every_batch)?;
         let mut run = Run {
             trainer: self,
             train,
@@ -65,6 +66,7 @@ impl Trainer {
         network: &'a dyn Network,
         train: &'a dyn Batches,
         validation: Option<&'a dyn Batches>,
+        every_batch: bool,
     ) -> Result<(Box<dyn Runner + 'a>, Option<String>), Error> {
         let host = || Box::new(Host::new(network, train, validation, &self.config, &self.own));
         let Some(Stored { samples, treatment }) = train.stored() else { return Ok((host(), None)) };
@@ -109,7 +111,7 @@ impl Trainer {
             None => (host(), None),
             Some(engine) => {
                 let steps = valid.as_ref().map_or(0, |valid| valid.samples.steps());
-                (Box::new(Device::new(engine, train, samples.steps(), steps)), None)
+                (Box::new(Device::new(engine, train, samples.steps(), steps, every_batch)), None)
             }
         })
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use fer_metrics::{EpochLog, History};
 
 use crate::batches::Batches;
-use crate::callback::{BatchLog, Callback, Control, Ended};
+use crate::callback::{BatchLog, BatchStart, Callback, Control, Ended};
 use crate::checkpoint::Position;
 use crate::own::Rows;
 use crate::runner::{Phase, Runner};
@@ -85,6 +85,13 @@ impl Run<'_, '_> {
         };
         self.runner.begin(phase, &mut self.state, position.epoch, position.step)?;
         loop {
+            if phase == Phase::Training && (position.step as usize) < steps {
+                let batch = BatchStart { epoch: position.epoch + 1, step: position.step + 1, steps };
+                self.call(|callback, control| callback.on_batch_begin(control, &batch))?;
+                if self.stopped && position.samples > 0 {
+                    break;
+                }
+            }
             let results = self.runner.next(phase, &mut self.state, rows)?;
             if results.is_empty() {
                 break;

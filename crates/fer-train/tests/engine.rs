@@ -12,9 +12,9 @@ use candle_nn::{Init, Linear, Module, VarBuilder, VarMap};
 use fer_nn::engine::{Engine, EpochPlan, Rule, Samples, Setup, Slots, StepResult, Treatment, Update};
 use fer_nn::{Mode, Network};
 use fer_train::{
-    Algorithm, AverageConfig, Batch, BatchLog, Batches, BoxError, Callback, Checkpoint, Control, Ended,
-    Epoch, Error, LossConfig, OptimizerConfig, Outcome, ScheduleConfig, ScheduleKind, Stored, TrainConfig,
-    Trainer, count_correct, cross_entropy, weights,
+    Algorithm, AverageConfig, Batch, BatchLog, BatchStart, Batches, BoxError, Callback, Checkpoint, Control,
+    Ended, Epoch, Error, LossConfig, OptimizerConfig, Outcome, ScheduleConfig, ScheduleKind, Stored,
+    TrainConfig, Trainer, count_correct, cross_entropy, weights,
 };
 
 const SAMPLES: usize = 27;
@@ -409,6 +409,47 @@ fn ranges_take_about_half_a_second_and_tell_the_true_time() {
     }
     let steps: Vec<(u32, u32)> = logs.validation.iter().map(|log| (log.epoch, log.step)).collect();
     assert_eq!(steps, [(1, 1), (1, 3), (2, 2), (2, 3), (3, 2), (3, 3)]);
+}
+
+/// Wants to see every batch.
+#[derive(Default)]
+struct EveryBatch(Logs);
+
+impl Callback for EveryBatch {
+    fn name(&self) -> &str {
+        "EveryBatch"
+    }
+
+    fn every_batch(&self) -> bool {
+        true
+    }
+
+    fn on_batch_begin(&mut self, control: &mut Control, batch: &BatchStart) -> Result<(), BoxError> {
+        control.learning_rate = batch.step as f32 / 100.0;
+        Ok(())
+    }
+
+    fn on_batch_end(&mut self, log: &BatchLog) {
+        self.0.on_batch_end(log);
+    }
+}
+
+#[test]
+fn a_device_stops_after_every_batch_for_a_callback_that_asks_for_it() {
+    let fit = |engine| {
+        let weights = VarMap::new();
+        let network = Line::new(&weights, engine);
+        let mut every = EveryBatch::default();
+        let trainer = Trainer::new(config(2, Algorithm::Sgd)).unwrap();
+        trainer.fit(&network, &weights, &Faces::new(SAMPLES), None, &mut [&mut every]).unwrap();
+        (every.0.training, values(&weights))
+    };
+    let (device, plain) = (fit(NO_TIME), fit(None));
+    let steps: Vec<(u32, u32)> = device.0.iter().map(|log| (log.epoch, log.step)).collect();
+    assert_eq!(steps, (1..=2).flat_map(|epoch| (1..=7).map(move |step| (epoch, step))).collect::<Vec<_>>());
+    let rates = |logs: &[BatchLog]| logs.iter().map(|log| log.learning_rate).collect::<Vec<_>>();
+    assert_eq!(rates(&device.0), rates(&plain.0));
+    assert!(near(&device.1, &plain.1), "{:?} {:?}", device.1, plain.1);
 }
 
 /// Asks for an end of the training at a batch, of the training or of the validation.

@@ -11,10 +11,11 @@ use fer_nn::engine::Mix;
 use fer_nn::{Mode, Network};
 use fer_rand::{Purpose, Stream, next_double};
 use fer_train::{
-    Algorithm, AverageConfig, Batch, BatchLog, Batches, BoxError, Callback, Checkpoint, Control, CsvLogger,
-    EarlyStopping, EarlyStoppingConfig, Ended, Epoch, Error, Generation, LossConfig, ModelCheckpoint,
-    MonitorMode, OptimizerConfig, Outcome, Progress, ReduceLrOnPlateau, ReduceLrOnPlateauConfig,
-    ScheduleConfig, ScheduleKind, TensorBatches, TensorBoard, TrainConfig, Trainer, cross_entropy, weights,
+    Algorithm, AverageConfig, Batch, BatchLog, BatchStart, Batches, BoxError, Callback, Checkpoint, Control,
+    CsvLogger, EarlyStopping, EarlyStoppingConfig, Ended, Epoch, Error, Generation, LossConfig,
+    ModelCheckpoint, MonitorMode, OptimizerConfig, Outcome, Progress, ReduceLrOnPlateau,
+    ReduceLrOnPlateauConfig, ScheduleConfig, ScheduleKind, TensorBatches, TensorBoard, TrainConfig, Trainer,
+    cross_entropy, weights,
 };
 
 const CLASSES: u32 = 3;
@@ -521,6 +522,44 @@ fn a_schedule_multiplies_the_learning_rate_that_callbacks_set() {
     let bad = Trainer::new(config(2)).unwrap().schedule(|step, _| if step == 3 { f64::NAN } else { 1.0 });
     let error = fit(&bad, &mut []).1.unwrap_err().to_string();
     assert_eq!(error, "schedule is NaN: it must be a finite number, at least 0, in every step");
+}
+
+/// Gives every batch a learning rate of its own, and stops before the fourth of the second epoch.
+#[derive(Default)]
+struct Steers {
+    begun: Vec<BatchStart>,
+    rates: Vec<f32>,
+}
+
+impl Callback for Steers {
+    fn name(&self) -> &str {
+        "Steers"
+    }
+
+    fn on_batch_begin(&mut self, control: &mut Control, batch: &BatchStart) -> Result<(), BoxError> {
+        self.begun.push(*batch);
+        control.learning_rate = batch.step as f32 / 1000.0;
+        control.stop = (batch.epoch, batch.step) == (2, 4);
+        Ok(())
+    }
+
+    fn on_batch_end(&mut self, batch: &BatchLog) {
+        assert_eq!(self.begun.last().map(|begun| (begun.epoch, begun.step)), Some((batch.epoch, batch.step)));
+        self.rates.push(batch.learning_rate);
+    }
+}
+
+#[test]
+fn a_callback_steers_each_batch_and_ends_an_epoch_early() {
+    let mut steers = Steers::default();
+    let outcome = fit(&Trainer::new(config(5)).unwrap(), &mut [&mut steers]).1.unwrap();
+    assert_eq!((outcome.ended, outcome.history.epochs.len()), (Ended::Stopped, 2));
+    assert!(outcome.history.epochs[1].val_loss.is_some());
+    // 13 batches, then three; the fourth is begun and not done.
+    let expected: Vec<f32> = (1..=13).chain(1..=3).map(|step| step as f32 / 1000.0).collect();
+    assert_eq!(steers.rates, expected);
+    assert_eq!(steers.begun.len(), 17);
+    assert_eq!(steers.begun[16], BatchStart { epoch: 2, step: 4, steps: 13 });
 }
 
 /// Writes down the variables that it sees.
