@@ -33,7 +33,7 @@ fn untrained() -> Classifier {
     let vars = vars.data().lock().unwrap();
     let tensors: HashMap<_, _> =
         vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().detach())).collect();
-    Classifier::new(config, tensors, &Device::Cpu).unwrap()
+    Classifier::new(config, &tensors, &Device::Cpu).unwrap()
 }
 
 criterion_group!(benches, inference);

@@ -1,17 +1,16 @@
 //! From a loader of images to batches of tensors.
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use fer_augment::{Augment, AugmentConfig, FillMode, Generation, Mixup, Transform};
-use fer_data::Loader;
+use fer_data::{Loader, Shape, Tensors};
 use fer_nn::engine::{Change, Edge, EpochPlan, Mix, Rectangle, Samples, Stretch, Treatment};
 use fer_train::{Batch, Batches, BoxError, Epoch, Stored};
-use ndarray::Axis;
 
 /// The batches of a [`Loader`] as tensors on a device: what `fer-train` trains on.
 ///
 /// On another device than the CPU the images are kept there as bytes, and the device augments them by the same numbers.
-/// What it cannot do (Keras' rescaling and standardisation, a function of your own on images or batches) is done on the
-/// CPU, batch by batch.
+/// What it cannot do (colour, Keras' rescaling and standardisation, a function of your own on images or batches) is done on
+/// the CPU, batch by batch.
 ///
 /// ```
 /// use candle_core::Device;
@@ -47,9 +46,7 @@ impl DeviceLoader {
     /// the place of the loader's own function on images.
     pub fn augmented(self, augment: Augment) -> Self {
         let kept = Some(augment.clone());
-        let loader = self
-            .loader
-            .map(move |image, stream| Ok(augment.image(&mut stream.rng(), image.insert_axis(Axis(0)))?));
+        let loader = self.loader.map(move |image, stream| Ok(augment.image(&mut stream.rng(), image)?));
         Self { loader, augment: kept, ..self }
     }
 
@@ -88,14 +85,15 @@ impl DeviceLoader {
     fn bytes(&self) -> Option<Stored> {
         let data = self.loader.data();
         let treatment = self.treatment().filter(|_| self.is_known())?;
+        let Shape { channels: 1, height, width } = data.shape() else { return None };
         data.labels()?;
         let targets = data.targets();
         let samples = Samples {
             pixels: (0..data.len()).flat_map(|i| data.image(i).into_iter().copied()).collect(),
             classes: targets.ncols(),
             targets: targets.into_iter().collect(),
-            height: data.side(),
-            width: data.side(),
+            height,
+            width,
             batch_size: self.loader.config().batch_size,
             drop_last: self.loader.config().drop_last,
         };
@@ -104,7 +102,7 @@ impl DeviceLoader {
 
     /// What a device does to one image.
     fn change(&self, augment: &Augment, transform: &Transform) -> Change {
-        let side = self.loader.data().side();
+        let Shape { height, width, .. } = self.loader.data().shape();
         let erased = transform.erased.map(|fer_augment::Rectangle { top, left, bottom, right }| Rectangle {
             top,
             left,
@@ -112,7 +110,7 @@ impl DeviceLoader {
             right,
         });
         Change {
-            map: augment.map(transform, side, side),
+            map: augment.map(transform, height, width),
             flip_horizontal: transform.flip_horizontal,
             flip_vertical: transform.flip_vertical,
             shift: transform.channel_shift_intensity.unwrap_or_default() as f32,
@@ -186,20 +184,13 @@ impl Batches for DeviceLoader {
     fn epoch(&self, epoch: u32) -> Epoch<'_> {
         let device = &self.device;
         Box::new(self.loader.epoch(epoch).map(move |batch| {
-            let batch = batch?;
-            let (shape, mut images) = (batch.images.dim(), batch.images.into_raw_vec_and_offset().0);
+            let mut batch = batch?;
             if (self.mean, self.deviation) != (0.0, 1.0) {
-                images.iter_mut().for_each(|pixel| *pixel = (*pixel - self.mean) / self.deviation);
+                batch.images.mapv_inplace(|pixel| (pixel - self.mean) / self.deviation);
             }
             let is_shared = self.loader.data().has_votes() || self.loader.is_batch_mapped();
-            let targets = match is_shared {
-                true => {
-                    let shape = batch.targets.dim();
-                    Tensor::from_vec(batch.targets.into_raw_vec_and_offset().0, shape, device)?
-                }
-                false => Tensor::new(batch.labels, device)?,
-            };
-            Ok::<_, BoxError>(Batch { images: Tensor::from_vec(images, shape, device)?, targets })
+            let Tensors { images, labels, targets } = batch.to_tensors(device)?;
+            Ok::<_, BoxError>(Batch { images, targets: if is_shared { targets } else { labels } })
         }))
     }
 
@@ -209,9 +200,9 @@ impl Batches for DeviceLoader {
 
     fn plan(&self, epoch: u32) -> EpochPlan {
         let (data, order) = (self.loader.data(), self.loader.order(epoch));
-        let side = data.side();
+        let Shape { height, width, .. } = data.shape();
         let change = |augment: &Augment, i: usize| {
-            let transform = augment.draw(&mut self.loader.stream(epoch, data.rows()[i]).rng(), side, side);
+            let transform = augment.draw(&mut self.loader.stream(epoch, data.rows()[i]).rng(), height, width);
             self.change(augment, &transform)
         };
         let mix = |mixup: &Mixup, (step, batch): (usize, &[usize])| {
@@ -252,7 +243,7 @@ mod tests {
         let plain = DeviceLoader::new(loader(), Device::Cpu);
         let Stored { samples, treatment } = plain.bytes().unwrap();
         assert_eq!((samples.len(), samples.batch_size, treatment), (40, 32, Treatment::default()));
-        assert_eq!(samples.pixels[..48], *plain.loader.data().image(0).row(0).to_vec());
+        assert!(samples.pixels[..48 * 48].iter().eq(plain.loader.data().image(0)));
         assert_eq!(samples.targets.len(), 40 * samples.classes);
         let recipe = augmented(AugmentConfig::recipe()).standardized(0.5, 0.25).bytes().unwrap().treatment;
         assert!(recipe.clamps && recipe.edge == Edge::Reflect && recipe.erased_value > 0.5);
@@ -264,6 +255,8 @@ mod tests {
         assert!(augmented(AugmentConfig { generation: Generation::Plain, ..bright }).bytes().is_none());
         let rescaled = AugmentConfig { rescale: Some(2.0), ..AugmentConfig::identity() };
         assert!(augmented(rescaled).bytes().is_none());
+        let colour = Loader::new(Dataset::drawn(40, 42).in_colour(), LoaderConfig::default()).unwrap();
+        assert!(DeviceLoader::new(colour, Device::Cpu).bytes().is_none());
         let own = loader().map(|mut image, _| {
             image.fill(0.5);
             Ok(())

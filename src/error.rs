@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use fer_data::Shape;
+
 /// An error of this crate or of one that it puts to work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -50,14 +52,12 @@ pub enum Error {
         known: String,
     },
     /// The images do not have the network's size.
-    #[error("the images are {side}×{side}, the model takes {height}×{width}")]
-    Side {
-        /// The side of the images.
-        side: usize,
-        /// The rows that the network takes.
-        height: usize,
-        /// The columns that the network takes.
-        width: usize,
+    #[error("the images are {found}, the model takes {expected}; a size resizes them while they are read")]
+    Shape {
+        /// What the images are.
+        found: Shape,
+        /// What the network takes.
+        expected: Shape,
     },
     /// There is nothing to evaluate: no row, or no labels.
     #[error("{data}: no labelled images to evaluate")]

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use fer_data::{Dataset, Vocabulary};
+use fer_data::{Dataset, Shape, Vocabulary};
 use fer_metrics::{ConfusionMatrix, calibration_error, log_loss, roc_auc, top_k_accuracy};
 use fer_model::{Classifier, Input};
 use ndarray::Array2;
@@ -30,16 +30,20 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Asks the model about every image of `data`.
+    /// Asks the model about every image of `data`, in grey or in colour as the model takes them.
     ///
     /// # Errors
     /// When the data has no labels or no rows, a class that the model does not know, or images of another size.
     pub fn new(classifier: &Classifier, data: &Dataset) -> Result<Self, Error> {
         let names = classifier.labels().to_vec();
-        let Input { channels, height, width } = classifier.config().input;
-        let side = data.side();
-        if (height, width) != (side, side) {
-            return Err(Error::Side { side, height, width });
+        let Input { channels, height, width } = classifier.input();
+        let data = &match channels {
+            1 => data.in_grey(),
+            _ => data.in_colour(),
+        };
+        let expected = Shape { channels, height, width };
+        if data.shape() != expected {
+            return Err(Error::Shape { found: data.shape(), expected });
         }
         let Some(labels) = data.labels().filter(|labels| !labels.is_empty()) else {
             return Err(Error::NothingToEvaluate { data: data.source().path.clone() });
@@ -54,9 +58,7 @@ impl Evaluation {
                 .ok_or_else(|| Error::UnknownClass { class: class.to_owned(), known: names.join(", ") })
         };
         let truth = labels.iter().map(class_of).collect::<Result<Vec<_>, _>>()?;
-        // A network of three channels sees grey as equal parts of red, green and blue.
-        let planes = |i| (0..channels).flat_map(move |_| data.image(i).into_iter().copied());
-        let pixels: Vec<u8> = (0..data.len()).flat_map(planes).collect();
+        let pixels: Vec<u8> = (0..data.len()).flat_map(|i| data.image(i).into_iter().copied()).collect();
         let flat: Vec<f32> = classifier.predict_pixels(&pixels)?.into_iter().flatten().collect();
         // One row of `names.len()` probabilities an image is what the classifier gives.
         let probabilities = Array2::from_shape_vec((truth.len(), names.len()), flat).unwrap_or_default();

@@ -97,7 +97,7 @@ impl Recognizer {
     /// # Errors
     /// When there is no memory.
     pub fn find(&self, picture: &RgbImage) -> Result<Vec<FaceCrop>, Error> {
-        let input = self.classifier.config().input;
+        let input = self.classifier.input();
         let side = input.height.max(input.width) as u32;
         let crop = |face: &Face| match input.channels {
             1 => face.crop(picture, side).into(),

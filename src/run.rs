@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::Device;
 use candle_nn::VarMap;
 use fer_augment::Augment;
-use fer_data::{Loader, LoaderConfig, Source};
+use fer_data::{Loader, LoaderConfig, Shape, Source};
 use fer_model::{Input, ModelConfig};
 use fer_nn::Graph;
 use fer_train::{
@@ -114,7 +114,9 @@ impl Run {
             return Ok(RunEnd::NotBegun);
         }
         let names = faces.chosen.encoder().names().into_iter().map(String::from).collect();
-        let model = ModelConfig::new(record.settings.model.clone(), Input::grey(faces.chosen.side()), names)?
+        let Shape { channels, height, width } = faces.chosen.shape();
+        let input = Input { channels, height, width };
+        let model = ModelConfig::new(record.settings.model.clone(), input, names)?
             .preprocessed(record.settings.preprocessing)?;
         // Nothing is deleted for a run that cannot be.
         let (train, valid) = self.batches(&record.settings, &faces)?;

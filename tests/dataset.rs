@@ -29,7 +29,7 @@ fn the_file_is_recognised_and_its_rows_are_counted() {
     let Some(data) = fer2013() else { return };
     assert_eq!(data.source().md5, "f8428a1edbd21e88f42c73edd2a14f95");
     assert_eq!(data.source().name.as_deref(), Some("FER2013 (fer2013.csv)"));
-    assert_eq!((data.len(), data.side()), (35_887, 48));
+    assert_eq!((data.len(), data.shape().width), (35_887, 48));
     assert_eq!(data.label_order(), [0, 2, 4, 6, 3, 5, 1]);
     assert_eq!(counts(&data), [4953, 547, 5121, 8989, 6077, 4002, 6198]);
     let by_usage = Usage::ALL.map(|usage| counts(&data.select_usage(usage).unwrap()));

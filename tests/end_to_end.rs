@@ -264,8 +264,7 @@ fn a_run_leaves_its_folder_and_the_other_examples_work_on_it() {
 
     // One answer an image, in order, whatever becomes of the others.
     let face = Dataset::drawn(1, 1);
-    let pixels = face.image(0).iter().copied().collect();
-    image::GrayImage::from_raw(48, 48, pixels).unwrap().save(path("face.png")).unwrap();
+    face.picture(0).save(path("face.png")).unwrap();
     fs::write(path("broken.png"), b"not an image").unwrap();
     let mut predict = example("predict");
     predict.arg("--model").arg(&model).args([path("face.png"), path("broken.png"), path("face.png")]);
@@ -318,16 +317,16 @@ fn folders_of_any_classes_and_sizes_are_trained_on_and_evaluated() {
             [[3, 4, 6].iter().position(|l| Some(*l) == data.label(i)).unwrap()];
         let path = folder.path().join("faces").join(class);
         fs::create_dir_all(&path).unwrap();
-        let pixels = data.image(i).iter().copied().collect();
-        let face = image::GrayImage::from_raw(48, 48, pixels).unwrap();
         // Larger, and no squares.
-        let face = image::imageops::resize(&face, 80, 64 + i as u32, image::imageops::FilterType::Triangle);
+        let face = data.picture(i).resize_exact(80, 64 + i as u32, image::imageops::FilterType::Triangle);
+        let mut face = face.into_rgb8();
+        face.pixels_mut().for_each(|pixel| pixel.0[2] /= 2);
         face.save(path.join(format!("{i}.{}", ["png", "bmp", "webp", "tiff"][i % 4]))).unwrap();
     }
     let (faces, out) = (folder.path().join("faces"), folder.path().join("run"));
     let settings = folder.path().join("settings.toml");
     fs::write(&settings, SETTINGS).unwrap();
-    let read = ["--classes", "as_found", "--side", "24"];
+    let read = ["--classes", "as_found", "--size", "24"];
     let text = printed(train(&settings, &out, "1").arg("--data").arg(&faces).args(read));
     assert!(text.contains("{0: 0, 1: 1, 2: 2}") && text.contains("(120, 24, 24, 1)"), "{text}");
     let model = fs::read_to_string(out.join("model.toml")).unwrap();
@@ -336,11 +335,34 @@ fn folders_of_any_classes_and_sizes_are_trained_on_and_evaluated() {
     assert!(predictions.starts_with("row,label,predicted,frowns,\"neither, nor\",smiles\n"), "{predictions}");
     // A recipe that names the classes says the same as the flags.
     let by_recipe = folder.path().join("by_recipe");
-    fs::write(&settings, format!("{SETTINGS}[read]\nclasses = \"as_found\"\nside = 24\n")).unwrap();
+    fs::write(&settings, format!("{SETTINGS}[read]\nclasses = \"as_found\"\nsize = 24\n")).unwrap();
     printed(train(&settings, &by_recipe, "1").arg("--data").arg(&faces));
     assert_eq!(fs::read_to_string(by_recipe.join("model.toml")).unwrap(), model);
+    // In colour, wider than high: trained on, evaluated without a word on it, and seen the same in a single file.
+    let (colour, evaluation) = (folder.path().join("colour"), folder.path().join("evaluation"));
+    let sized = ["--classes", "as_found", "--size", "24x16"];
+    let text = printed(train(&settings, &colour, "1").arg("--data").arg(&faces).args(sized).arg("--colour"));
+    assert!(text.contains("(120, 16, 24, 3)"), "{text}");
+    let mut evaluate = example("evaluate");
+    evaluate.arg("--model").arg(&colour).arg("--data").arg(&faces).arg("--out").arg(&evaluation);
+    printed(evaluate.args(sized));
+    let [of_run, of_all] =
+        [&colour, &evaluation].map(|folder| fs::read_to_string(folder.join("predictions.csv")).unwrap());
+    // Row, label, predicted class and probabilities.
+    let numbers = |line: &str| line.split(',').map(|v| v.parse::<f32>().unwrap()).collect::<Vec<_>>();
+    let of_all: Vec<Vec<f32>> = of_all.lines().skip(1).map(numbers).collect();
+    assert_eq!((of_run.lines().count(), of_all.len()), (13, 120));
+    for line in of_run.lines().skip(1).map(numbers) {
+        let same = &of_all[line[0] as usize];
+        assert!(line.iter().zip(same).all(|(a, b)| (a - b).abs() < 1e-5), "{line:?}, {same:?}");
+    }
+    let classifier = fer::model::Classifier::open(&colour).unwrap();
+    let first = fs::read_dir(faces.join("frowns")).unwrap().map(|file| file.unwrap().path()).min().unwrap();
+    let prediction = classifier.predict_file(first).unwrap();
+    assert!((prediction.probabilities[0].1 - of_all[0][3]).abs() < 1e-5, "{prediction:?}");
+
     // A run that cannot be deletes nothing.
-    let refused = ["--overwrite", "--side", "3"];
+    let refused = ["--overwrite", "--size", "3"];
     let (_, stderr, code) = run(train(&settings, &by_recipe, "1").arg("--data").arg(&faces).args(refused));
     assert_eq!(code, Some(1), "{stderr}");
     assert_eq!(fs::read_to_string(by_recipe.join("model.toml")).unwrap(), model);

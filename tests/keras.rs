@@ -85,7 +85,7 @@ fn dcnn(imported: &Imported) -> DcnnConfig {
 fn probabilities(imported: &Imported, pixels: &[u8]) -> Vec<Vec<f32>> {
     let labels = (0..imported.classes).map(|class| format!("class_{class}")).collect();
     let config = imported.config(labels).unwrap();
-    let classifier = Classifier::new(config, imported.tensors.clone(), &Device::Cpu).unwrap();
+    let classifier = Classifier::new(config, &imported.tensors, &Device::Cpu).unwrap();
     classifier.predict_pixels(pixels).unwrap()
 }
 

@@ -51,7 +51,7 @@ fn file(name: &str) -> PathBuf {
 fn difference(imported: &Imported, golden: &Golden) -> f32 {
     let labels = (0..imported.classes).map(|class| format!("class_{class}")).collect();
     let config = imported.config(labels).unwrap();
-    let classifier = Classifier::new(config, imported.tensors.clone(), &Device::Cpu).unwrap();
+    let classifier = Classifier::new(config, &imported.tensors, &Device::Cpu).unwrap();
     let found = classifier.predict_pixels(&golden.pixels()).unwrap();
     assert_eq!(found.len(), golden.probabilities.len());
     let pairs = found.iter().flatten().zip(golden.probabilities.iter().flatten());

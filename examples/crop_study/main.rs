@@ -125,9 +125,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn picture(data: &Dataset, row: usize) -> GrayImage {
-    let side = data.side() as u32;
-    let pixels = data.image(row).iter().copied().collect();
-    GrayImage::from_raw(side, side, pixels).unwrap_or_default()
+    data.picture(row).into_luma8()
 }
 
 /// Which faces are found, and of each the cut of this project and the bare box of the detector.

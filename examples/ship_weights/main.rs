@@ -119,7 +119,7 @@ fn read_record(model: &Path) -> Result<Value, Failure> {
 }
 
 fn classifier(config: &ModelConfig, tensors: &Tensors) -> Result<Classifier, Failure> {
-    Ok(Classifier::new(config.clone(), tensors.clone(), &Device::Cpu)?)
+    Ok(Classifier::new(config.clone(), tensors, &Device::Cpu)?)
 }
 
 /// The same network with its logits divided by `temperature`: the output layer is.

@@ -92,7 +92,10 @@ fn evaluate(
         None => Views::default(),
     };
     let classifier = Classifier::open_on(model, &device)?.views(views);
-    let faces = Dataset::open_with(data, &args.read.config())?;
+    let mut read = args.read.config();
+    // A model of colours is shown them.
+    read.colour |= classifier.input().channels == 3;
+    let faces = Dataset::open_with(data, &read)?;
     writeln!(out, "{}", title(faces.source()))?;
     let recorded = trained_on(&faces, model)?;
     let all = match &args.ferplus {

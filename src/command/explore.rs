@@ -55,13 +55,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
         fer_plot::sample_grid(&labels, &names, |i| data.image(i))?.save(args.out.join("sample_grid"))?;
     }
 
-    writeln!(
-        out,
-        "{} rows of {side}×{side} pixels\n\n{}",
-        data.len(),
-        data.first_rows(5),
-        side = data.side()
-    )?;
+    writeln!(out, "{} rows of {} images\n\n{}", data.len(), data.shape(), data.first_rows(5))?;
     writeln!(out, "labels in order of appearance: {:?}", data.label_order())?;
     tell(&audit, out)?;
     writeln!(out, "\n{}", args.out.display())?;

@@ -1,9 +1,7 @@
 //! The flags that say how data is read where it is not as it should be.
 
-use std::num::NonZeroU32;
-
 use clap::Args;
-use fer_data::{Classes, ReadConfig};
+use fer_data::{Classes, ReadConfig, Size};
 
 /// How data is read where it is not as it should be.
 #[derive(Args, Clone, Debug, Default)]
@@ -12,9 +10,12 @@ pub struct ReadArgs {
     /// names with commas between them [default: fer2013].
     #[arg(long, requires = "data")]
     pub classes: Option<Classes>,
-    /// Resize images of any size to so many pixels a side while they are read.
+    /// Resize images of any size while they are read: pixels a side (48), or width and height (64x48).
     #[arg(long, value_name = "PIXELS", requires = "data")]
-    pub side: Option<NonZeroU32>,
+    pub size: Option<Size>,
+    /// Keep colour, in three channels; otherwise it becomes grey.
+    #[arg(long, requires = "data")]
+    pub colour: bool,
     /// Take a JPEG that is cut off as far as it goes.
     #[arg(long, requires = "data")]
     pub allow_truncated: bool,
@@ -24,6 +25,7 @@ impl ReadArgs {
     /// The same for fer-data.
     pub fn config(&self) -> ReadConfig {
         let classes = self.classes.clone().unwrap_or_default();
-        ReadConfig { classes, side: self.side, allow_truncated: self.allow_truncated }
+        let Self { size, colour, allow_truncated, .. } = *self;
+        ReadConfig { classes, size, colour, allow_truncated }
     }
 }

@@ -179,9 +179,10 @@ impl Args {
             }
             settings.read.classes.clone_from(classes);
         }
-        if self.read.side.is_some() {
-            settings.read.side = self.read.side;
+        if self.read.size.is_some() {
+            settings.read.size = self.read.size;
         }
+        settings.read.colour |= self.read.colour;
         settings.read.allow_truncated |= self.read.allow_truncated;
         if self.ferplus.is_some() {
             settings.ferplus.clone_from(&self.ferplus);

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use fer_data::{Dataset, FerPlus, FerPlusTargets, Source, Subsets};
+use fer_data::{Dataset, FerPlus, FerPlusTargets, Shape, Source, Subsets};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -54,8 +54,8 @@ impl Faces {
             true => all,
             false => all.select(&labels)?,
         };
-        let (encoder, side) = (chosen.encoder(), chosen.side());
-        writeln!(out, "{:?} -> {:?}", (chosen.len(), 3), (chosen.len(), side, side, 1))?;
+        let (encoder, Shape { channels, height, width }) = (chosen.encoder(), chosen.shape());
+        writeln!(out, "{:?} -> {:?}", (chosen.len(), 3), (chosen.len(), height, width, channels))?;
         let classes: Vec<String> =
             encoder.labels().iter().enumerate().map(|(class, label)| format!("{label}: {class}")).collect();
         writeln!(out, "{{{}}}", classes.join(", "))?;
@@ -88,7 +88,7 @@ fn describe(data: &Dataset, out: &mut dyn Write) -> Result<(), Error> {
     for class in data.class_counts() {
         writeln!(out, "{}  {:<9} {:>6}", class.label, class.name, class.rows)?;
     }
-    Ok(writeln!(out, "image side: {}\n", data.side())?)
+    Ok(writeln!(out, "images: {}\n", data.shape())?)
 }
 
 fn split(chosen: &Dataset, settings: &Settings, out: &mut dyn Write) -> Result<Subsets, Error> {

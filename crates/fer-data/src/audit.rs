@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClassCount, Dataset, Source, Split, Subsets, Usage};
+use crate::{ClassCount, Dataset, Shape, Source, Split, Subsets, Usage};
 
 /// What is in the data. Written as JSON it has these keys.
 ///
@@ -20,8 +20,8 @@ pub struct Audit {
     pub source: Source,
     /// Rows counted: those in view.
     pub rows: usize,
-    /// The height and width of the images in pixels.
-    pub side: usize,
+    /// The shape of the images.
+    pub shape: Shape,
     /// The rows of each class.
     pub classes: Vec<ClassCount>,
     /// The rows of each usage; empty for data without usages.
@@ -96,7 +96,7 @@ impl Dataset {
         Audit {
             source: self.source().clone(),
             rows: self.len(),
-            side: self.side(),
+            shape: self.shape(),
             classes: self.class_counts(),
             usages: usages.collect(),
             constant_images: self.constant_images(),

@@ -8,7 +8,7 @@ use std::path::Path;
 use image::{GrayImage, imageops};
 
 use crate::{
-    Dataset, Problem, ReadConfig, Result, Source, Usage,
+    Dataset, Problem, ReadConfig, Result, Shape, Size, Source, Usage,
     classes::Naming,
     error::shorten,
     lines::{Fields, Lines},
@@ -24,14 +24,14 @@ pub(crate) fn read(path: &Path, config: &ReadConfig) -> Result<Dataset> {
     while let Some(line) = lines.next_row()? {
         let pushed = rows.push(line);
         pushed.map_err(|problem| lines.error(problem))?;
-        size::bytes(path, rows.n, rows.side as u32)?;
+        size::bytes(path, rows.n, rows.shape)?;
     }
     if rows.n == 0 {
         return Err(lines.error(Problem::NoRows));
     }
-    if let Some(side) = config.side {
-        size::bytes(path, rows.n, side.get())?;
-        rows.resize(side.get());
+    if let Some(size) = config.size {
+        size::bytes(path, rows.n, size.shape(1))?;
+        rows.resize(size);
     }
     rows.pixels.shrink_to_fit();
     let labels = match rows.emotion {
@@ -42,7 +42,11 @@ pub(crate) fn read(path: &Path, config: &ReadConfig) -> Result<Dataset> {
         None => None,
     };
     let usages = rows.usage.is_some().then_some(rows.usages);
-    Ok(Dataset::of(rows.pixels, rows.side, labels, usages, Source::new(path, lines.md5())))
+    if config.colour {
+        size::bytes(path, rows.n, Shape { channels: 3, ..rows.shape })?;
+    }
+    let data = Dataset::of(rows.pixels, rows.shape, labels, usages, Source::new(path, lines.md5()));
+    Ok(if config.colour { data.in_colour() } else { data })
 }
 
 struct Rows {
@@ -51,7 +55,7 @@ struct Rows {
     usage: Option<usize>,
     image: usize,
     n: usize,
-    side: usize,
+    shape: Shape,
     pixels: Vec<u8>,
     labels: Vec<u8>,
     naming: Naming,
@@ -76,7 +80,7 @@ impl Rows {
             usage: find("Usage"),
             image,
             n: 0,
-            side: 0,
+            shape: Shape::grey(0),
             pixels: Vec::new(),
             labels: Vec::new(),
             naming,
@@ -109,34 +113,34 @@ impl Rows {
         Ok(())
     }
 
-    /// Brings all images to this side.
-    fn resize(&mut self, side: u32) {
-        let before = self.side as u32;
-        if side == before {
+    /// Brings all images to this size.
+    fn resize(&mut self, size: Size) {
+        let (before, (width, height)) = (self.shape.width as u32, (size.width.get(), size.height.get()));
+        if size.shape(1) == self.shape {
             return;
         }
-        let resized = self.pixels.chunks(self.side * self.side).flat_map(|image| {
-            // A row has as many pixels as the side says.
+        let resized = self.pixels.chunks(self.shape.values()).flat_map(|image| {
+            // A row has as many pixels as the shape says.
             let image = GrayImage::from_raw(before, before, image.to_owned()).unwrap_or_default();
-            imageops::resize(&image, side, side, imageops::FilterType::Triangle).into_raw()
+            imageops::resize(&image, width, height, imageops::FilterType::Triangle).into_raw()
         });
         self.pixels = resized.collect();
-        self.side = side as usize;
+        self.shape = size.shape(1);
     }
 
     fn push_image(&mut self, field: &str) -> Result<(), Problem> {
         if self.n == 0 {
             let found = field.split_ascii_whitespace().count();
-            self.side = found.isqrt();
-            if found == 0 || self.side * self.side != found {
+            self.shape = Shape::grey(found.isqrt());
+            if found == 0 || self.shape.values() != found {
                 return Err(Problem::NotSquare { found });
             }
         }
         let start = self.pixels.len();
-        self.pixels.resize(start + self.side * self.side, 0);
+        self.pixels.resize(start + self.shape.values(), 0);
         match parse(field.as_bytes(), &mut self.pixels[start..]) {
             true => Ok(()),
-            false => Err(explain(field, self.side)),
+            false => Err(explain(field, self.shape.width)),
         }
     }
 }
@@ -204,7 +208,7 @@ mod tests {
         let header = ["pixels".to_owned()];
         let mut rows = Rows::new(&header, Naming::of(&Classes::default()).unwrap()).unwrap();
         rows.push(" 0 007  255 9 ").unwrap();
-        assert_eq!((rows.side, rows.pixels), (2, vec![0, 7, 255, 9]));
+        assert_eq!((rows.shape, rows.pixels), (Shape::grey(2), vec![0, 7, 255, 9]));
     }
 
     proptest! {

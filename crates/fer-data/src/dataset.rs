@@ -2,14 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
-use ndarray::{Array3, ArrayView2};
+use image::{DynamicImage, GrayImage, RgbImage};
+use ndarray::{Array4, ArrayView3};
 
-use crate::{Error, LabelEncoder, Result, Source, Usage, Vocabulary, drawn, row_votes::RowVotes};
+use crate::{
+    Error, LabelEncoder, Result, Shape, Source, Usage, Vocabulary, drawn, planar, row_votes::RowVotes,
+};
 
 /// Everything that a source holds.
 struct Faces {
-    /// (row, height, width), 0 to 255, contiguous.
-    images: Array3<u8>,
+    /// (row, channel, height, width), 0 to 255, contiguous.
+    images: Array4<u8>,
     usages: Option<Vec<Usage>>,
     source: Source,
 }
@@ -18,12 +21,12 @@ struct Faces {
 ///
 /// A dataset is a view: it is cheap to clone, and choosing rows copies no pixels. Positions count the rows of
 /// the view, from 0; a *row* is the data row of the source, from 0, and stays the same whatever is chosen.
-/// Images are grey; colour is converted where it is read.
+/// Images are all of one [`Shape`], grey or in colour.
 ///
 /// ```
 /// let data = fer_data::Dataset::drawn(100, 42).select(&[4, 6])?;
 /// assert_eq!(data.encoder().names(), ["sad", "neutral"]);
-/// assert_eq!(data.image(0).dim(), (48, 48));
+/// assert_eq!(data.image(0).dim(), (1, 48, 48));
 /// assert!(data.labels().unwrap().iter().all(|label| *label == 4 || *label == 6));
 /// # Ok::<(), fer_data::Error>(())
 /// ```
@@ -54,26 +57,27 @@ impl Dataset {
     ///
     /// ```
     /// let data = fer_data::Dataset::drawn(12, 42);
-    /// assert_eq!((data.len(), data.side()), (12, 48));
+    /// assert_eq!((data.len(), data.shape().to_string()), (12, "48×48 grey".to_owned()));
     /// assert_eq!(data.encoder().names(), ["happy", "sad", "neutral"]);
     /// ```
     pub fn drawn(n: usize, seed: u64) -> Self {
         let (pixels, labels) = drawn::draw(n, seed);
         let source = Source::memory("drawn", [&pixels, &labels]);
-        Self::of(pixels, 48, Some((labels, Vocabulary::fer2013())), None, source)
+        Self::of(pixels, Shape::grey(48), Some((labels, Vocabulary::fer2013())), None, source)
     }
 
     /// All rows of these parts, which the caller has checked.
     pub(crate) fn of(
         pixels: Vec<u8>,
-        side: usize,
+        shape: Shape,
         labels: Option<(Vec<u8>, Vocabulary)>,
         usages: Option<Vec<Usage>>,
         source: Source,
     ) -> Self {
-        let n = pixels.len() / (side * side);
+        let n = pixels.len() / shape.values();
         // Whole images are all that readers push, so the shape always fits.
-        let images = Array3::from_shape_vec((n, side, side), pixels).unwrap_or_default();
+        let dims = (n, shape.channels, shape.height, shape.width);
+        let images = Array4::from_shape_vec(dims, pixels).unwrap_or_default();
         let all = Self {
             faces: Arc::new(Faces { images, usages, source }),
             rows: (0..n as u32).collect(),
@@ -128,22 +132,68 @@ impl Dataset {
         self.rows.is_empty()
     }
 
-    /// The height and width of the images in pixels.
-    pub fn side(&self) -> usize {
-        self.faces.images.dim().1
+    /// The shape of every image.
+    pub fn shape(&self) -> Shape {
+        let (_, channels, height, width) = self.faces.images.dim();
+        Shape { channels, height, width }
     }
 
-    /// The image at a position: (height, width), 0 black to 255 white.
+    /// The image at a position: (channel, height, width), 0 dark to 255 light; one channel of grey, or red, green and blue.
     ///
     /// # Panics
     /// When `i` is not under [`len`](Self::len), as indexing a slice.
-    pub fn image(&self, i: usize) -> ArrayView2<'_, u8> {
+    pub fn image(&self, i: usize) -> ArrayView3<'_, u8> {
         self.faces.images.index_axis(ndarray::Axis(0), self.rows[i] as usize)
     }
 
-    /// The pixels of the image at a position, row by row.
+    /// The image at a position as a picture, grey or RGB, of 8 bits.
+    ///
+    /// # Panics
+    /// When `i` is not under [`len`](Self::len), as indexing a slice.
+    pub fn picture(&self, i: usize) -> DynamicImage {
+        let Shape { channels, height, width } = self.shape();
+        let (pixels, width, height) = (self.pixels(i), width as u32, height as u32);
+        // As many values as the shape has.
+        match channels {
+            1 => GrayImage::from_raw(width, height, pixels.to_vec()).unwrap_or_default().into(),
+            _ => {
+                let interleaved = planar::interleaved(pixels);
+                RgbImage::from_raw(width, height, interleaved).unwrap_or_default().into()
+            }
+        }
+    }
+
+    /// The same rows in three channels; grey becomes equal red, green and blue.
+    pub fn in_colour(&self) -> Self {
+        match self.shape().channels {
+            1 => self.converted(3, |grey| grey.repeat(3)),
+            _ => self.clone(),
+        }
+    }
+
+    /// The same rows in grey, as [`DynamicImage::to_luma8`] makes it of colour.
+    pub fn in_grey(&self) -> Self {
+        match self.shape().channels {
+            1 => self.clone(),
+            _ => self.converted(1, planar::grey),
+        }
+    }
+
+    /// All images of the source in so many channels; the rows keep their numbers.
+    fn converted(&self, channels: usize, convert: impl Fn(&[u8]) -> Vec<u8>) -> Self {
+        let Faces { images, usages, source } = &*self.faces;
+        let (n, _, height, width) = images.dim();
+        let shape = Shape { channels, ..self.shape() };
+        let each = images.as_slice().unwrap_or_default().chunks_exact(self.shape().values().max(1));
+        let pixels: Vec<u8> = each.flat_map(convert).collect();
+        let images = Array4::from_shape_vec((n, shape.channels, height, width), pixels).unwrap_or_default();
+        let faces = Faces { images, usages: usages.clone(), source: source.clone() };
+        Self { faces: Arc::new(faces), ..self.clone() }
+    }
+
+    /// The values of the image at a position, channel by channel and row by row.
     pub(crate) fn pixels(&self, i: usize) -> &[u8] {
-        let size = self.side() * self.side();
+        let size = self.shape().values();
         let start = self.rows[i] as usize * size;
         // Images are contiguous since `of`.
         self.faces.images.as_slice().map_or(&[], |pixels| &pixels[start..start + size])
@@ -301,7 +351,7 @@ impl fmt::Debug for Dataset {
         f.debug_struct("Dataset")
             .field("source", self.source())
             .field("rows", &self.len())
-            .field("side", &self.side())
+            .field("shape", &self.shape())
             .field("classes", &classes)
             .finish()
     }

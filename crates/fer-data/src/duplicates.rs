@@ -54,7 +54,7 @@ impl Dataset {
         self.pick((0..self.len()).filter(|&i| !held.contains(self.pixels(i))))
     }
 
-    /// The rows whose image is more than one grey value, and the number of the others: FER2013 has 12 that show
+    /// The rows whose image is more than one grey value or colour, and the number of the others: FER2013 has 12 that show
     /// nothing.
     ///
     /// ```
@@ -71,9 +71,10 @@ impl Dataset {
         (kept, constant)
     }
 
-    /// Whether the image at a position has one value in every pixel.
+    /// Whether all pixels of the image at a position are alike.
     pub(crate) fn is_constant(&self, i: usize) -> bool {
-        self.pixels(i).windows(2).all(|pair| pair[0] == pair[1])
+        let plane = self.shape().height * self.shape().width;
+        self.pixels(i).chunks(plane).all(|plane| plane.windows(2).all(|pair| pair[0] == pair[1]))
     }
 
     /// The rows whose image occurs in one of `others` too.

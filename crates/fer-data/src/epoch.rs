@@ -13,14 +13,14 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use ndarray::{Array2, Array4, s};
+use ndarray::{Array2, Array4, Axis};
 
-use crate::{Error, Loader, MapError, Result};
+use crate::{Error, Loader, MapError, Result, Shape};
 
 /// Some images, ready for a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// (batch, 1, height, width), 0 to 1 before the functions on images and batches, whatever they make of them
+    /// (batch, channels, height, width), 0 to 1 before the functions on images and batches, whatever they make of them
     /// after.
     pub images: Array4<f32>,
     /// The class of each image, from 0, before the function on batches; empty for data without labels.
@@ -127,8 +127,8 @@ impl Maker {
         let (loader, data) = (&self.loader, self.loader.data());
         let start = index * loader.config().batch_size;
         let positions = &self.order[start..self.order.len().min(start + loader.config().batch_size)];
-        let side = data.side();
-        let mut pixels = Vec::with_capacity(positions.len() * side * side);
+        let Shape { channels, height, width } = data.shape();
+        let mut pixels = Vec::with_capacity(positions.len() * data.shape().values());
         for &i in positions {
             pixels.extend(data.pixels(i).iter().map(|&pixel| f32::from(pixel) / 255.0));
         }
@@ -137,11 +137,12 @@ impl Maker {
         let labels = labels.map(|label| data.encoder().encode(label)).collect::<Result<_>>()?;
         let mut targets = data.targets_at(positions);
         // As many pixels were pushed as the shape has, so the error cannot occur.
-        let mut images = Array4::from_shape_vec((positions.len(), 1, side, side), pixels).unwrap_or_default();
+        let shape = (positions.len(), channels, height, width);
+        let mut images = Array4::from_shape_vec(shape, pixels).unwrap_or_default();
         if let Some(map) = &loader.map {
             for (n, &row) in rows.iter().enumerate() {
                 let stream = loader.stream(self.epoch, row);
-                guarded(|| map(images.slice_mut(s![n, 0, .., ..]), stream))
+                guarded(|| map(images.index_axis_mut(Axis(0), n), stream))
                     .map_err(|message| Error::Map { row, message })?;
             }
         }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::Shape;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -65,7 +67,7 @@ pub enum Error {
     },
     /// Images that would take too much memory.
     #[error(
-        "{}: {images} images of {side}×{side} pixels take {:.1} GB; allowed: {:.1} GB; a smaller side resizes them while they \
+        "{}: {images} images of {shape} pixels take {:.1} GB; allowed: {:.1} GB; a smaller size resizes them while they \
          are read", path.display(), *bytes as f64 / 1e9, *limit as f64 / 1e9
     )]
     TooLarge {
@@ -73,8 +75,8 @@ pub enum Error {
         path: PathBuf,
         /// How many images there are.
         images: usize,
-        /// Their side in pixels.
-        side: u32,
+        /// The shape of each.
+        shape: Shape,
         /// What they take in memory.
         bytes: u64,
         /// What they may take.
@@ -234,7 +236,7 @@ pub enum Problem {
         /// The side of the first image.
         side: usize,
     },
-    /// An image file that is not square, or of another size than the first.
+    /// An image file of another size than the first.
     #[error("an image of {width}×{height}; allowed: {allowed}")]
     ImageSize {
         /// Its width in pixels.

@@ -1,7 +1,7 @@
 //! Reads folders of images: `train|test/<class>/*`, or the class folders alone.
 //!
-//! Rows are in the order of the folders' names and, in a folder, of the files' names. Colour is converted to
-//! grey as [`image::DynamicImage::to_luma8`] does, and that is logged with the number of images. Hidden files are passed
+//! Rows are in the order of the folders' names and, in a folder, of the files' names. Colour is kept where that is asked
+//! for, else converted to grey as [`image::DynamicImage::to_luma8`] does, and that is logged with the number of images. Hidden files are passed
 //! over; other files whose names do not end as a picture's are counted in a warning.
 
 use std::{
@@ -12,12 +12,12 @@ use std::{
 };
 
 use fer_picture::Decoder;
-use image::{GrayImage, imageops};
+use image::DynamicImage;
 use md5::{Digest, Md5};
 
 use crate::{
-    Classes, Dataset, EMOTIONS, Error, Problem, ReadConfig, Result, Source, Usage, classes::Naming,
-    error::shorten, memory::log_conversion, size, source::hex,
+    Classes, Dataset, EMOTIONS, Error, Problem, ReadConfig, Result, Shape, Source, Usage, classes::Naming,
+    error::shorten, memory::log_conversion, planar, size, source::hex,
 };
 
 /// Reads and checks every image.
@@ -47,32 +47,31 @@ pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
         return Err(layout(root, format!("no picture ({})", fer_picture::ENDINGS.join(", "))));
     };
     let decoder = Decoder { allow_truncated: config.allow_truncated, ..Decoder::default() };
-    let side = match config.side {
-        Some(side) => side.get(),
+    let channels = if config.colour { 3 } else { 1 };
+    let (width, height) = match config.size {
+        Some(size) => (size.width.get(), size.height.get()),
         None => {
-            let (width, height) = decode(&first.path, &decoder)?.grey.dimensions();
-            if width != height {
-                let allowed = "square images, or any where a side is given".to_owned();
-                return Err(first.problem(Problem::ImageSize { width, height, allowed }));
-            }
-            width
+            let (first, _) = decode(&first.path, &decoder)?;
+            (first.width(), first.height())
         }
     };
-    let mut pixels = vec![0; size::bytes(root, files.len(), side)?];
+    let shape = Shape { channels, height: height as usize, width: width as usize };
+    let mut pixels = vec![0; size::bytes(root, files.len(), shape)?];
     let (mut sums, mut coloured) = (Md5::new(), 0);
-    let shape = Shape { side, resized: config.side.is_some() };
-    for (file, Content { md5, is_colour }) in
-        files.iter().zip(decode_all(&files, shape, &decoder, &mut pixels)?)
-    {
+    let resized = config.size.is_some();
+    let contents = decode_all(&files, shape, resized, &decoder, &mut pixels)?;
+    for (file, Content { md5, is_colour }) in files.iter().zip(contents) {
         coloured += usize::from(is_colour);
         let name = file.path.strip_prefix(root).unwrap_or(&file.path).display().to_string();
         sums.update(format!("{md5}  {}\n", name.replace('\\', "/")));
     }
-    log_conversion(&root.display().to_string(), coloured, files.len());
+    if !config.colour {
+        log_conversion(&root.display().to_string(), coloured, files.len());
+    }
     let mut labels: Vec<u8> = files.iter().map(|file| file.label).collect();
     let vocabulary = classes.finish(&mut labels)?;
     let usages = files.iter().map(|file| file.usage).collect();
-    Ok(Dataset::of(pixels, side as usize, Some((labels, vocabulary)), usages, Source::new(root, hex(sums))))
+    Ok(Dataset::of(pixels, shape, Some((labels, vocabulary)), usages, Source::new(root, hex(sums))))
 }
 
 struct ImageFile {
@@ -170,50 +169,35 @@ fn layout(path: &Path, found: String) -> Error {
     Error::Folder { path: path.to_owned(), found, classes: "named by the folders".to_owned() }
 }
 
-/// The size of all images.
-#[derive(Clone, Copy)]
-struct Shape {
-    side: u32,
-    /// Whether images of another size are brought to it.
-    resized: bool,
-}
-
 /// What is known of a file beside its pixels.
 struct Content {
     md5: String,
     is_colour: bool,
 }
 
-struct Decoded {
-    grey: GrayImage,
-    content: Content,
-}
-
-/// Decodes all files into `pixels`, on all cores.
+/// Decodes all files into `pixels`, on all cores. Where `resized`, those of another size are brought to the shape's.
 fn decode_all(
     files: &[ImageFile],
     shape: Shape,
+    resized: bool,
     decoder: &Decoder,
     pixels: &mut [u8],
 ) -> Result<Vec<Content>> {
-    let Shape { side, resized } = shape;
-    let size = side as usize * side as usize;
+    let size = shape.values();
+    let (width, height) = (shape.width as u32, shape.height as u32);
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
     let share = files.len().div_ceil(threads);
     let work = |files: &[ImageFile], pixels: &mut [u8]| -> Result<Vec<Content>> {
         let mut contents = Vec::with_capacity(files.len());
         for (file, pixels) in files.iter().zip(pixels.chunks_exact_mut(size)) {
-            let Decoded { grey, content } = decode(&file.path, decoder)?;
-            let (width, height) = grey.dimensions();
-            let grey = match (width, height) == (side, side) {
-                true => grey,
-                false if resized => imageops::resize(&grey, side, side, imageops::FilterType::Triangle),
-                false => {
-                    let allowed = format!("{side}×{side}, as the first image, or any where a side is given");
-                    return Err(file.problem(Problem::ImageSize { width, height, allowed }));
-                }
-            };
-            pixels.copy_from_slice(grey.as_raw());
+            let (picture, content) = decode(&file.path, decoder)?;
+            let found = (picture.width(), picture.height());
+            if !resized && found != (width, height) {
+                let allowed = format!("{width}×{height}, as the first image, or any where a size is given");
+                let (width, height) = found;
+                return Err(file.problem(Problem::ImageSize { width, height, allowed }));
+            }
+            pixels.copy_from_slice(&planar::planes(picture, shape.channels, (width, height)));
             contents.push(content);
         }
         Ok(contents)
@@ -230,17 +214,17 @@ fn decode_all(
     })
 }
 
-fn decode(path: &Path, decoder: &Decoder) -> Result<Decoded> {
+fn decode(path: &Path, decoder: &Decoder) -> Result<(DynamicImage, Content)> {
     let bytes = fer_picture::contents(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let image = decoder.decode(&bytes);
     let image = image.map_err(|problem| Error::Image { path: path.to_owned(), problem: problem.into() })?;
     let content = Content { md5: hex(Md5::new_with_prefix(&bytes)), is_colour: image.color().has_color() };
-    Ok(Decoded { grey: image.into_luma8(), content })
+    Ok((image, content))
 }
 
 #[cfg(test)]
 mod tests {
-    use image::{Luma, Rgb, RgbImage};
+    use image::{GrayImage, Luma, Rgb, RgbImage};
 
     use super::*;
 
@@ -263,7 +247,7 @@ mod tests {
 
         let data = Dataset::open(root.path()).unwrap();
         assert_eq!(data.labels(), Some(&[4, 4, 0, 3, 3][..]));
-        let greys: Vec<u8> = (0..5).map(|i| data.image(i)[(1, 2)]).collect();
+        let greys: Vec<u8> = (0..5).map(|i| data.image(i)[(0, 1, 2)]).collect();
         assert_eq!(greys, [40, 50, 30, 20, 10]);
         assert_eq!(data.usage(0), Some(Usage::PrivateTest));
         assert_eq!(data.usage(4), Some(Usage::Training));
@@ -286,7 +270,7 @@ mod tests {
         assert_eq!(left_out, [(".HEIC", 1), (".db", 1), (".heic", 1), (".txt", 1), ("without ending", 1)]);
         let data = Dataset::open(root.path()).unwrap();
         assert_eq!(data.len(), fer_picture::ENDINGS.len());
-        assert!((0..data.len()).all(|i| data.image(i)[(1, 1)].abs_diff(200) <= 2));
+        assert!((0..data.len()).all(|i| data.image(i)[(0, 1, 1)].abs_diff(200) <= 2));
     }
 
     #[test]
@@ -305,19 +289,16 @@ mod tests {
             Dataset::open_with(
                 root.path(),
                 &ReadConfig {
-                    side: std::num::NonZeroU32::new(side),
+                    size: std::num::NonZeroU32::new(side).map(crate::Size::square),
                     allow_truncated,
                     ..ReadConfig::default()
                 },
             )
         };
-        let error = open(0, false).unwrap_err().to_string();
-        assert!(
-            error.ends_with("an image of 32×64; allowed: square images, or any where a side is given"),
-            "{error}"
-        );
+        assert_eq!(open(0, false).unwrap().shape(), Shape { channels: 1, height: 64, width: 32 });
         let data = open(8, false).unwrap();
-        assert_eq!((data.side(), data.image(0)[(0, 4)] < 30, data.image(0)[(7, 4)] > 225), (8, true, true));
+        assert_eq!(data.shape(), Shape::grey(8));
+        assert!(data.image(0)[(0, 0, 4)] < 30 && data.image(0)[(0, 7, 4)] > 225);
 
         fs::write(&wide, &jpeg[..jpeg.len() - 4]).unwrap();
         let error = open(8, false).unwrap_err().to_string();
@@ -336,7 +317,7 @@ mod tests {
         let error = Dataset::open(root.path()).unwrap_err().to_string();
         assert!(
             error.ends_with(
-                "600 images of 4000×4000 pixels take 9.6 GB; allowed: 8.6 GB; a smaller side resizes them while they are read"
+                "600 images of 4000×4000 grey pixels take 9.6 GB; allowed: 8.6 GB; a smaller size resizes them while they are read"
             ),
             "{error}"
         );

@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt, sync::Arc};
 
 use fer_rand::{Purpose, Stream};
-use ndarray::{ArrayViewMut2, ArrayViewMut4};
+use ndarray::{ArrayViewMut2, ArrayViewMut3, ArrayViewMut4};
 use serde::{Deserialize, Serialize};
 
 use crate::{Dataset, Error, Result};
@@ -15,7 +15,7 @@ const MIXUP: Purpose = Purpose::named("mixup");
 /// Why a function on images or on batches failed.
 pub type MapError = Box<dyn StdError + Send + Sync>;
 
-type Map = dyn Fn(ArrayViewMut2<'_, f32>, Stream) -> Result<(), MapError> + Send + Sync;
+type Map = dyn Fn(ArrayViewMut3<'_, f32>, Stream) -> Result<(), MapError> + Send + Sync;
 type MapBatch =
     dyn Fn(ArrayViewMut4<'_, f32>, ArrayViewMut2<'_, f32>, Stream) -> Result<(), MapError> + Send + Sync;
 
@@ -86,17 +86,17 @@ impl Loader {
         Ok(Self { data, config, map: None, map_batch: None })
     }
 
-    /// Applies `function` to each image (height, width), 0 to 1, in the threads: augmentation. Its random
+    /// Applies `function` to each image (channels, height, width), 0 to 1, in the threads: augmentation. Its random
     /// numbers come from the stream it is given, which is named by the seed, the epoch and the data row.
     pub fn map<F>(self, function: F) -> Self
     where
-        F: Fn(ArrayViewMut2<'_, f32>, Stream) -> Result<(), MapError> + Send + Sync + 'static,
+        F: Fn(ArrayViewMut3<'_, f32>, Stream) -> Result<(), MapError> + Send + Sync + 'static,
     {
         Self { map: Some(Arc::new(function)), ..self }
     }
 
-    /// Applies `function` to each batch in the threads, after the images' own function: to its images (batch, 1,
-    /// height, width) and its targets (batch, classes). This is where mixup has its place. Its random numbers come
+    /// Applies `function` to each batch in the threads, after the images' own function: to its images (batch,
+    /// channels, height, width) and its targets (batch, classes). This is where mixup has its place. Its random numbers come
     /// from the stream it is given, which is named by the seed, the epoch and the batch.
     ///
     /// ```

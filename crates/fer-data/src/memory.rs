@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use image::{DynamicImage, RgbImage, imageops};
-use ndarray::{Array3, Array4};
+use image::DynamicImage;
+use ndarray::{Array3, Array4, Axis};
 
-use crate::{Dataset, EMOTIONS, Error, Result, Source, Usage, Vocabulary, size};
+use crate::{Dataset, EMOTIONS, Error, Result, Shape, Size, Source, Usage, Vocabulary, planar, size};
 
 impl Dataset {
-    /// Faces in memory: images (row, height, width) of 0 to 255, with labels and usages where known. Labels of 0 to 6 are
-    /// FER2013's emotions, larger ones have numbers for names; [`named`](Self::named) gives others.
+    /// Grey faces in memory: images (row, height, width) of 0 to 255, with labels and usages where known. Labels of 0 to 6
+    /// are FER2013's emotions, larger ones have numbers for names; [`named`](Self::named) gives others.
     ///
     /// ```
     /// let images = ndarray::Array3::zeros((2, 48, 48));
@@ -19,11 +19,43 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] for images that are not square, or not one label and usage an image.
+    /// [`Error::Invalid`] for images without pixels, or not one label and usage an image.
     pub fn new(images: Array3<u8>, labels: Option<Vec<u8>>, usages: Option<Vec<Usage>>) -> Result<Self> {
-        let (n, height, width) = images.dim();
-        if height != width || height == 0 {
-            return Err(invalid("images", format!("{height}×{width}"), "square images"));
+        Self::from_planes(images.insert_axis(Axis(1)), labels, usages)
+    }
+
+    /// Colour faces in memory: images (row, height, width, 3) of red, green and blue, 0 to 255, the rest as
+    /// [`new`](Self::new). [`in_grey`](Self::in_grey) makes grey of them.
+    ///
+    /// ```
+    /// let images = ndarray::Array4::from_elem((2, 40, 48, 3), 90);
+    /// let data = fer_data::Dataset::from_colour(images, Some(vec![3, 6]), None)?;
+    /// assert_eq!(data.shape().to_string(), "48×40 colour");
+    /// assert_eq!(data.in_grey().image(1)[(0, 0, 0)], 90);
+    /// # Ok::<(), fer_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for another number of channels, and as [`new`](Self::new).
+    pub fn from_colour(
+        images: Array4<u8>,
+        labels: Option<Vec<u8>>,
+        usages: Option<Vec<Usage>>,
+    ) -> Result<Self> {
+        let (n, height, width, channels) = images.dim();
+        if channels != 3 {
+            let found = format!("{n}×{height}×{width}×{channels}");
+            return Err(invalid("images", found, "images × height × width × 3: red, green, blue"));
+        }
+        Self::from_planes(images.permuted_axes([0, 3, 1, 2]), labels, usages)
+    }
+
+    /// Images (row, channel, height, width).
+    fn from_planes(images: Array4<u8>, labels: Option<Vec<u8>>, usages: Option<Vec<Usage>>) -> Result<Self> {
+        let (n, channels, height, width) = images.dim();
+        let side = |length| (1..=u32::MAX as usize).contains(&length);
+        if !side(height) || !side(width) {
+            return Err(invalid("images", format!("{height}×{width}"), "1 to 2³² − 1 pixels each way"));
         }
         for (name, found) in
             [("labels", labels.as_ref().map(Vec::len)), ("usages", usages.as_ref().map(Vec::len))]
@@ -42,107 +74,82 @@ impl Dataset {
             true => Vocabulary::fer2013(),
             false => Vocabulary::numbered(largest + 1),
         };
-        Ok(Self::of(pixels, height, labels.map(|labels| (labels, vocabulary)), usages, source))
-    }
-
-    /// Colour faces in memory: images (row, height, width, 3) of red, green and blue, 0 to 255, the rest as
-    /// [`new`](Self::new). They are converted to grey as [`DynamicImage::to_luma8`] does, which is logged once.
-    ///
-    /// ```
-    /// let images = ndarray::Array4::from_elem((2, 48, 48, 3), 90);
-    /// let data = fer_data::Dataset::from_colour(images, Some(vec![3, 6]), None)?;
-    /// assert_eq!(data.image(1)[(0, 0)], 90);
-    /// # Ok::<(), fer_data::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for another number of channels, and as [`new`](Self::new).
-    pub fn from_colour(
-        images: Array4<u8>,
-        labels: Option<Vec<u8>>,
-        usages: Option<Vec<Usage>>,
-    ) -> Result<Self> {
-        let (n, height, width, channels) = images.dim();
-        if channels != 3 {
-            let found = format!("{n}×{height}×{width}×{channels}");
-            return Err(invalid("images", found, "images × height × width × 3: red, green, blue"));
-        }
-        let side = |length| {
-            u32::try_from(length).map_err(|_| invalid("images", length, "at most 2³² − 1 pixels wide"))
-        };
-        let (rows, columns) = (side(height)?, side(width)?);
-        let mut pixels = Vec::with_capacity(n * height * width);
-        for image in images.outer_iter() {
-            // As many values as the shape has, so there always is an image.
-            let image =
-                RgbImage::from_raw(columns, rows, image.iter().copied().collect()).unwrap_or_default();
-            pixels.extend(DynamicImage::from(image).into_luma8().into_raw());
-        }
-        let grey = Array3::from_shape_vec((n, height, width), pixels).unwrap_or_default();
-        let data = Self::new(grey, labels, usages)?;
-        log_conversion("memory", n, n);
-        Ok(data)
+        let shape = Shape { channels, height, width };
+        Ok(Self::of(pixels, shape, labels.map(|labels| (labels, vocabulary)), usages, source))
     }
 
     /// Decoded images of any colour type with their labels, as in [`new`](Self::new). Colour is converted to grey as
     /// [`DynamicImage::to_luma8`] does, which is logged once, with the number of images.
     ///
-    /// With a `side`, images of any size are resized to `side`×`side` by a triangle filter, whatever their
-    /// proportions: as a model resizes what it is shown. Without one they must be square and of one size.
+    /// With a `size`, images of any size and proportions are resized to it by a triangle filter, as a model resizes what
+    /// it is shown. Without one they must be of one size.
     ///
     /// ```
     /// use image::DynamicImage;
     /// let images = [(DynamicImage::new_rgb8(100, 80), 3), (DynamicImage::new_luma8(48, 48), 6)];
-    /// let data = fer_data::Dataset::from_images(images, Some(48))?;
-    /// assert_eq!((data.len(), data.side(), data.labels()), (2, 48, Some(&[3, 6][..])));
+    /// let data = fer_data::Dataset::from_images(images, Some("48".parse()?))?;
+    /// assert_eq!(data.shape().to_string(), "48×48 grey");
+    /// assert_eq!(data.labels(), Some(&[3, 6][..]));
     /// # Ok::<(), fer_data::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a side of 0, an image that is empty, not square or not as large as the first;
-    /// [`Error::Missing`] for no image; [`Error::TooLarge`] for more than 8 GiB.
+    /// [`Error::Invalid`] for an image that is empty or not as large as the first; [`Error::Missing`] for no image;
+    /// [`Error::TooLarge`] for more than 8 GiB.
     pub fn from_images(
         images: impl IntoIterator<Item = (DynamicImage, u8)>,
-        side: Option<usize>,
+        size: Option<Size>,
     ) -> Result<Self> {
-        let wanted = match side {
-            Some(side) => match u32::try_from(side) {
-                Ok(side) if side > 0 => Some(side),
-                _ => return Err(invalid("side", side, "1 to 2³² − 1 pixels")),
-            },
-            None => None,
-        };
-        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-        let (mut first, mut coloured) = (None, 0);
-        for (i, (image, label)) in images.into_iter().enumerate() {
-            coloured += usize::from(image.color().has_color());
-            let grey = image.into_luma8();
-            let (width, height) = grey.dimensions();
-            let wrong =
-                |allowed| Err(invalid("images", format!("{width}×{height} at position {i}"), allowed));
-            size::bytes(Path::new("memory"), i + 1, wanted.unwrap_or(width))?;
-            let grey = match (wanted, *first.get_or_insert(width)) {
-                _ if width == 0 || height == 0 => return wrong("at least one pixel".to_owned()),
-                (Some(side), _) if (width, height) == (side, side) => grey,
-                (Some(side), _) => imageops::resize(&grey, side, side, imageops::FilterType::Triangle),
-                (None, _) if width != height => return wrong("square images, or any with a side".to_owned()),
-                (None, first) if width != first => {
-                    return wrong(format!("{first}×{first}, as the first image, or any with a side"));
-                }
-                (None, _) => grey,
-            };
-            pixels.extend(grey.into_raw());
-            labels.push(label);
-        }
-        let Some(first) = first else {
-            return Err(Error::Missing { data: "memory".to_owned(), missing: "no image".to_owned() });
-        };
-        let side = wanted.unwrap_or(first) as usize;
-        // Whole images of this side are all that was pushed, so the shape always fits.
-        let grey = Array3::from_shape_vec((labels.len(), side, side), pixels).unwrap_or_default();
-        let data = Self::new(grey, Some(labels), None)?;
+        let (data, coloured) = Self::from_pictures(images, size, 1)?;
         log_conversion("memory", coloured, data.len());
         Ok(data)
+    }
+
+    /// As [`from_images`](Self::from_images), in colour: grey gets equal red, green and blue.
+    ///
+    /// # Errors
+    /// As [`from_images`](Self::from_images).
+    pub fn from_colour_images(
+        images: impl IntoIterator<Item = (DynamicImage, u8)>,
+        size: Option<Size>,
+    ) -> Result<Self> {
+        Ok(Self::from_pictures(images, size, 3)?.0)
+    }
+
+    /// The images in so many channels, and how many of them had colour.
+    fn from_pictures(
+        images: impl IntoIterator<Item = (DynamicImage, u8)>,
+        size: Option<Size>,
+        channels: usize,
+    ) -> Result<(Self, usize)> {
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        let (mut first, mut coloured) = (size.map(|size| (size.width.get(), size.height.get())), 0);
+        for (i, (image, label)) in images.into_iter().enumerate() {
+            coloured += usize::from(image.color().has_color());
+            let found = (image.width(), image.height());
+            let wrong = |allowed: String| {
+                let found = format!("{}×{} at position {i}", found.0, found.1);
+                Err(invalid("images", found, allowed))
+            };
+            if found.0 == 0 || found.1 == 0 {
+                return wrong("at least one pixel".to_owned());
+            }
+            let (width, height) = *first.get_or_insert(found);
+            if size.is_none() && found != (width, height) {
+                return wrong(format!("{width}×{height}, as the first image, or any with a size"));
+            }
+            let shape = Shape { channels, height: height as usize, width: width as usize };
+            size::bytes(Path::new("memory"), i + 1, shape)?;
+            pixels.extend(planar::planes(image, channels, (width, height)));
+            labels.push(label);
+        }
+        let Some((width, height)) = first.filter(|_| !labels.is_empty()) else {
+            return Err(Error::Missing { data: "memory".to_owned(), missing: "no image".to_owned() });
+        };
+        // Whole images of this size are all that was pushed, so the shape always fits.
+        let dims = (labels.len(), channels, height as usize, width as usize);
+        let images = Array4::from_shape_vec(dims, pixels).unwrap_or_default();
+        Ok((Self::from_planes(images, Some(labels), None)?, coloured))
     }
 }
 

@@ -1,26 +1,30 @@
 //! Opens a file or a folder, whichever kind of data it is.
 
-use std::{num::NonZeroU32, path::Path};
+use std::path::Path;
 
-use crate::{Classes, Dataset, Result, csv, folder};
+use crate::{Classes, Dataset, Result, Size, csv, folder};
 
 /// How data is read where it is not as it should be.
 ///
 /// ```
-/// use std::num::NonZeroU32;
 /// use fer_data::{Dataset, ReadConfig};
 ///
-/// let config = ReadConfig { side: NonZeroU32::new(48), ..ReadConfig::default() };
+/// let config = ReadConfig { size: Some("64x48".parse()?), colour: true, ..ReadConfig::default() };
 /// assert!(Dataset::open_with("no/such/folder", &config).is_err());
+/// # Ok::<(), fer_data::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadConfig {
     /// Which classes there are.
     pub classes: Classes,
-    /// Images of any size and any proportions are resized to so many pixels a side by a triangle filter, as a model
+    /// Images of any size and any proportions are resized to this one by a triangle filter, as a model
     /// resizes what it is shown. They are while they are read: large pictures take no more memory than small ones.
-    pub side: Option<NonZeroU32>,
+    #[serde(alias = "side")]
+    pub size: Option<Size>,
+    /// Colour is kept, in three channels, and grey gets equal red, green and blue. Otherwise colour becomes grey as
+    /// [`DynamicImage::to_luma8`](image::DynamicImage::to_luma8) makes it.
+    pub colour: bool,
     /// A JPEG that is cut off is taken as far as it goes.
     pub allow_truncated: bool,
 }
@@ -34,7 +38,7 @@ impl Dataset {
     /// - folders `train|valid|test/<class>/*`, or the class folders alone, of PNG, JPEG, BMP, GIF, TIFF and WebP pictures.
     ///   What else is in them is counted in a warning.
     ///
-    /// The images are square, all of one size, which is found from the first. They may take 8 GiB.
+    /// All images are of one size, which is found from the first; those of tables are square and grey. They may take 8 GiB.
     ///
     /// # Errors
     /// [`Error::Line`](crate::Error::Line) at the first line that is not as it must be,

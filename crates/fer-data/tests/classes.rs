@@ -1,7 +1,6 @@
 //! Data sets of other classes than FER2013's.
 
 use std::fs;
-use std::num::NonZeroU32;
 use std::path::Path;
 
 use fer_data::{Classes, Dataset, LabelEncoder, ReadConfig, Split, Vocabulary};
@@ -112,9 +111,13 @@ fn data_in_memory_has_the_names_that_it_is_given() {
 
 #[test]
 fn classes_and_sizes_are_settings_of_a_file() {
-    let config = ReadConfig { side: NonZeroU32::new(48), classes: Classes::CkPlus, allow_truncated: true };
+    let size = Some("48".parse().unwrap());
+    let config = ReadConfig { size, classes: Classes::CkPlus, colour: true, allow_truncated: true };
     let json = serde_json::to_string(&config).unwrap();
-    assert_eq!(json, r#"{"classes":"ck_plus","side":48,"allow_truncated":true}"#);
+    assert_eq!(json, r#"{"classes":"ck_plus","size":"48","colour":true,"allow_truncated":true}"#);
+    // As a number, and as it was named once.
+    let named_before = r#"{"classes":"ck_plus","side":48,"colour":true,"allow_truncated":true}"#;
+    assert_eq!(serde_json::from_str::<ReadConfig>(named_before).unwrap(), config);
     assert_eq!(serde_json::from_str::<ReadConfig>(&json).unwrap(), config);
     assert_eq!(serde_json::from_str::<ReadConfig>("{}").unwrap(), ReadConfig::default());
     let named = r#"{"classes":{"named":["bird","cat"]}}"#;

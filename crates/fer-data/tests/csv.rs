@@ -53,9 +53,9 @@ fn every_layout_gives_the_same_faces() {
     ];
     for layout in layouts {
         let data = open(&layout);
-        assert_eq!((data.len(), data.side()), (2, 2), "{}", String::from_utf8_lossy(&layout));
+        assert_eq!((data.len(), data.shape().width), (2, 2), "{}", String::from_utf8_lossy(&layout));
         assert_eq!(data.labels(), Some(&[3, 6][..]));
-        assert_eq!(data.image(1), ndarray::arr2(&[[255, 0], [0, 9]]));
+        assert_eq!(data.image(1), ndarray::arr3(&[[[255, 0], [0, 9]]]));
         assert_eq!((data.usage(0), data.usage(1)), (Some(Usage::Training), Some(Usage::PrivateTest)));
     }
 }

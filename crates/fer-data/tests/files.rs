@@ -4,7 +4,7 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use fer_data::{Dataset, ReadConfig};
+use fer_data::{Dataset, ReadConfig, Size};
 
 fn packed(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archives").join(name)
@@ -23,9 +23,9 @@ fn said(name: &str, contents: &[u8]) -> String {
 fn the_only_table_in_an_archive_is_read_as_it_is() {
     for name in ["deflated.zip", "stored.zip", "one.tar", "one.tar.gz"] {
         let data = Dataset::open(packed(name)).unwrap();
-        assert_eq!((data.len(), data.side()), (8, 4), "{name}");
+        assert_eq!((data.len(), data.shape().width), (8, 4), "{name}");
         assert_eq!(data.labels(), Some(&[0, 1, 2, 3, 4, 5, 6, 0][..]), "{name}");
-        assert_eq!(data.image(7)[(3, 3)], 127, "{name}");
+        assert_eq!(data.image(7)[(0, 3, 3)], 127, "{name}");
         // Of the table, whatever it is packed in.
         assert_eq!(data.source().md5, Dataset::open(packed("one.tar")).unwrap().source().md5, "{name}");
     }
@@ -137,11 +137,11 @@ fn what_is_no_table_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_table_of_another_size_is_resized_where_a_side_is_given() {
-    let config = ReadConfig { side: NonZeroU32::new(2), ..ReadConfig::default() };
+fn a_table_of_another_size_is_resized_where_a_size_is_given() {
+    let config = ReadConfig { size: Some("2x1".parse().unwrap()), ..ReadConfig::default() };
     let data = Dataset::open_with(packed("one.tar"), &config).unwrap();
-    assert_eq!((data.len(), data.side()), (8, 2));
-    // Rows of 0, 1, 2, … by 4: the mean of the weights of a triangle filter lies near that of the four pixels.
+    assert_eq!((data.len(), data.image(0).dim()), (8, (1, 1, 2)));
+    // Rows of 0, 1, 2, … by 4: the mean of the weights of a triangle filter lies near that of the pixels.
     let whole = Dataset::open(packed("one.tar")).unwrap();
     for i in 0..8 {
         let mean = |data: &Dataset| {
@@ -193,13 +193,14 @@ fn images_beyond_reason_are_refused_before_they_are_made() {
         image::GrayImage::new(4, 4).save(folder.path().join(format!("faces/happy/{i}.png"))).unwrap();
     }
     for side in [100_000, 1 << 31, u32::MAX] {
-        let config = ReadConfig { side: NonZeroU32::new(side), ..ReadConfig::default() };
+        let size = NonZeroU32::new(side).map(Size::square);
+        let config = ReadConfig { size, ..ReadConfig::default() };
         for data in [path.clone(), folder.path().join("faces")] {
             let error = Dataset::open_with(&data, &config).unwrap_err();
             assert!(matches!(error, fer_data::Error::TooLarge { .. }), "{side}: {error}");
         }
         let image = image::DynamicImage::new_luma8(4, 4);
-        let error = Dataset::from_images([(image, 3)], Some(side as usize)).unwrap_err();
+        let error = Dataset::from_images([(image, 3)], size).unwrap_err();
         assert!(matches!(error, fer_data::Error::TooLarge { .. }), "{side}: {error}");
     }
 }
@@ -216,8 +217,8 @@ fn a_picture_without_pixels_and_a_video_that_is_called_a_picture_are_named() {
     // The size of the screen.
     gif[6..10].fill(0);
     fs::write(&path, gif).unwrap();
-    for side in [None, NonZeroU32::new(48)] {
-        let config = ReadConfig { side, ..ReadConfig::default() };
+    for size in [None, NonZeroU32::new(48).map(Size::square)] {
+        let config = ReadConfig { size, ..ReadConfig::default() };
         let error = Dataset::open_with(folder.path(), &config).unwrap_err().to_string();
         assert!(error.ends_with("a.gif: a picture of 0×0; allowed: at least one pixel"), "{error}");
     }

@@ -71,8 +71,8 @@ fn without_shuffle_and_function_batches_are_the_data() {
     let expected: Vec<u32> =
         data.labels().unwrap().iter().map(|label| data.encoder().encode(*label).unwrap()).collect();
     assert_eq!(labels, expected);
-    for ((y, x), &grey) in data.image(0).indexed_iter() {
-        assert_eq!(batches[0].images[(0, 0, y, x)], f32::from(grey) / 255.0);
+    for ((channel, y, x), &grey) in data.image(0).indexed_iter() {
+        assert_eq!(batches[0].images[(0, channel, y, x)], f32::from(grey) / 255.0);
     }
 }
 

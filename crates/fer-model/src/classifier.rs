@@ -1,7 +1,9 @@
 //! A trained network, ready to be asked.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
@@ -9,8 +11,8 @@ use fer_nn::{Compute, Graph, Mode, Network};
 use image::DynamicImage;
 
 use crate::preprocessing::pixels;
-use crate::saved::{self, ModelConfig};
-use crate::{Error, Input, Prediction, Views};
+use crate::saved::{self, ModelConfig, NamedTensors};
+use crate::{Error, Input, Prediction, Preprocessing, Views};
 
 /// Images that go through the network at once: as many as the CPU's caches like, or as fill a card.
 fn batch(device: &Device) -> usize {
@@ -20,10 +22,28 @@ fn batch(device: &Device) -> usize {
 /// A trained network with its labels and its preprocessing. It can be shared between threads.
 #[derive(Clone, Debug)]
 pub struct Classifier {
-    net: Graph,
-    config: ModelConfig,
+    net: Net,
+    labels: Vec<String>,
+    input: Input,
+    preprocessing: Preprocessing,
     views: Views,
     device: Device,
+}
+
+/// What gives the logits.
+#[derive(Clone)]
+enum Net {
+    Graph(Graph),
+    Own(Arc<dyn Network + Send + Sync>),
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Graph(graph) => graph.fmt(f),
+            Self::Own(_) => f.write_str("a network of one's own"),
+        }
+    }
 }
 
 impl Classifier {
@@ -41,12 +61,16 @@ impl Classifier {
     /// As [`open`](Self::open), and when the device has no room for it.
     pub fn open_on(dir: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let (config, tensors) = saved::load(dir.as_ref())?;
-        Self::new(config, tensors, device)
+        Self::of(config, tensors, device)
     }
 
-    /// The same classifier, computing like this on a card.
+    /// The same classifier, computing like this on a card. A network of one's own is left as it is.
     pub fn compute(self, compute: Compute) -> Self {
-        Self { net: self.net.compute(compute), ..self }
+        let net = match self.net {
+            Net::Graph(graph) => Net::Graph(graph.compute(compute)),
+            own => own,
+        };
+        Self { net, ..self }
     }
 
     /// The same classifier, looking at each image in these ways. By default it looks once, at the image as it is.
@@ -61,7 +85,7 @@ impl Classifier {
     pub fn from_bytes(model_toml: &str, model_safetensors: &[u8]) -> Result<Self, Error> {
         let config = ModelConfig::parse(model_toml, "model.toml")?;
         let tensors = saved::read_tensors(config.tensors()?, model_safetensors, "model.safetensors")?;
-        Self::new(config, tensors, &Device::Cpu)
+        Self::of(config, tensors, &Device::Cpu)
     }
 
     /// The classifier that comes with the project: eight expressions of a grey face, for the CPU. `fer-weights` has its card.
@@ -73,27 +97,79 @@ impl Classifier {
         Self::from_bytes(fer_weights::TOML, fer_weights::SAFETENSORS)
     }
 
-    /// Makes a classifier of these tensors on `device`.
+    /// Makes a classifier of these tensors on `device`: of those that were read, or the variables of a training, which are
+    /// copied.
     ///
     /// # Errors
     /// When a tensor is missing or does not fit the architecture.
-    pub fn new(
-        config: ModelConfig,
-        tensors: HashMap<String, Tensor>,
+    pub fn new(config: ModelConfig, tensors: &impl NamedTensors, device: &Device) -> Result<Self, Error> {
+        let tensors = saved::checked(tensors, config.tensors()?, "the classifier")?;
+        let copies = tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.copy()?)));
+        Self::of(config, copies.collect::<Result<_, Error>>()?, device)
+    }
+
+    fn of(config: ModelConfig, tensors: HashMap<String, Tensor>, device: &Device) -> Result<Self, Error> {
+        let net = Net::Graph(config.network(VarBuilder::from_tensors(tensors, DType::F32, device))?);
+        let ModelConfig { labels, preprocessing, input, architecture: _ } = config;
+        Ok(Self { net, labels, input, preprocessing, views: Views::default(), device: device.clone() })
+    }
+
+    /// Makes a classifier of a network of one's own, whatever it is made of, on the device `device`: its images are of the
+    /// size `input`, its logits are of these labels, in their order.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use candle_nn::{Linear, Module, VarBuilder, VarMap};
+    /// use fer_model::{Classifier, Input, Preprocessing};
+    /// use fer_nn::{Mode, Network};
+    ///
+    /// struct Line(Linear);
+    ///
+    /// impl Network for Line {
+    ///     fn forward(&self, images: &Tensor, _mode: Mode) -> candle_core::Result<Tensor> {
+    ///         self.0.forward(&images.flatten_from(1)?)
+    ///     }
+    /// }
+    ///
+    /// let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
+    /// let line = Line(candle_nn::linear(8 * 8, 2, vb)?);
+    /// let labels = vec!["bird".to_owned(), "cat".to_owned()];
+    /// let classifier =
+    ///     Classifier::from_network(line, labels, Input::grey(8), Preprocessing::default(), &Device::Cpu)?;
+    /// let prediction = classifier.predict(&image::DynamicImage::new_luma8(20, 30))?;
+    /// assert_eq!(prediction.probabilities.len(), 2);
+    /// # Ok::<(), fer_model::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the labels are not names, each another, or the preprocessing is of no use. That the network gives other than one
+    /// logit a label is an error when it is asked.
+    pub fn from_network(
+        network: impl Network + Send + Sync + 'static,
+        labels: Vec<String>,
+        input: Input,
+        preprocessing: Preprocessing,
         device: &Device,
     ) -> Result<Self, Error> {
-        let vb = VarBuilder::from_tensors(tensors, DType::F32, device);
-        Ok(Self { net: config.network(vb)?, config, views: Views::default(), device: device.clone() })
+        saved::check_labels(&labels)?;
+        preprocessing.validate()?;
+        let net = Net::Own(Arc::new(network));
+        Ok(Self { net, labels, input, preprocessing, views: Views::default(), device: device.clone() })
     }
 
     /// The labels, in the order of the classes.
     pub fn labels(&self) -> &[String] {
-        &self.config.labels
+        &self.labels
     }
 
-    /// The model's configuration.
-    pub fn config(&self) -> &ModelConfig {
-        &self.config
+    /// The size of the images that the network sees.
+    pub fn input(&self) -> Input {
+        self.input
+    }
+
+    /// What is done to an image before the network sees it.
+    pub fn preprocessing(&self) -> Preprocessing {
+        self.preprocessing
     }
 
     /// What the network says of one image of any size and colour type (see [`Preprocessing`](crate::Preprocessing)).
@@ -131,7 +207,7 @@ impl Classifier {
         &self,
         images: impl IntoIterator<Item = &'a DynamicImage>,
     ) -> Result<Vec<Prediction>, Error> {
-        let (input, resize) = (self.config.input, self.config.preprocessing.resize);
+        let (input, resize) = (self.input, self.preprocessing.resize);
         if !matches!(input.channels, 1 | 3) {
             return Err(Error::config(
                 "channels",
@@ -159,7 +235,7 @@ impl Classifier {
     /// # Errors
     /// When the pixels are not a whole number of images, the network's values overflow, or the device fails.
     pub fn predict_pixels(&self, pixels: &[u8]) -> Result<Vec<Vec<f32>>, Error> {
-        let Input { channels, height, width } = self.config.input;
+        let Input { channels, height, width } = self.input;
         let size = channels * height * width;
         if !pixels.len().is_multiple_of(size) {
             return Err(Error::config("pixels", pixels.len(), format!("a multiple of {size}")));
@@ -173,7 +249,7 @@ impl Classifier {
             }
             let mut sum = candle_nn::ops::log_softmax(&logits, 1)?;
             for view in self.views.others() {
-                let logits = self.logits(&view.of(batch, self.config.input))?;
+                let logits = self.logits(&view.of(batch, self.input))?;
                 sum = (sum + candle_nn::ops::log_softmax(&logits, 1)?)?;
             }
             let mean = (sum / self.views.count() as f64)?;
@@ -187,9 +263,9 @@ impl Classifier {
 
     /// The logits of images as they are.
     fn logits(&self, pixels: &[u8]) -> Result<Tensor, Error> {
-        let Input { channels, height, width } = self.config.input;
+        let Input { channels, height, width } = self.input;
         let shape = (pixels.len() / (channels * height * width), channels, height, width);
-        let preprocessing = &self.config.preprocessing;
+        let preprocessing = &self.preprocessing;
         let images = match self.device.is_cpu() {
             true => {
                 let values: Vec<f32> = pixels.iter().map(|&v| preprocessing.value(v)).collect();
@@ -202,6 +278,13 @@ impl Classifier {
                 bytes.affine(scale / deviation, -mean / deviation)?
             }
         };
-        Ok(self.net.forward(&images, Mode::Eval)?)
+        let logits = match &self.net {
+            Net::Graph(graph) => graph.forward(&images, Mode::Eval)?,
+            Net::Own(network) => network.forward(&images, Mode::Eval)?,
+        };
+        match logits.dims2()? {
+            (_, classes) if classes == self.labels.len() => Ok(logits),
+            (_, classes) => Err(Error::Labels { labels: self.labels.len(), classes }),
+        }
     }
 }

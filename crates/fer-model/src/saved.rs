@@ -162,16 +162,7 @@ impl ModelConfig {
     }
 
     fn validate(&self) -> Result<(), Error> {
-        for (i, label) in self.labels.iter().enumerate() {
-            let wrong =
-                |allowed| Err(Error::config("labels", format!("'{}'", label.escape_debug()), allowed));
-            if label.is_empty() || label.trim() != label || label.contains(char::is_control) {
-                return wrong("names without space around them, at least a letter long");
-            }
-            if self.labels[..i].contains(label) {
-                return wrong("each name once");
-            }
-        }
+        check_labels(&self.labels)?;
         self.preprocessing.validate()?;
         self.architecture.validate(self.input, self.labels.len())
     }
@@ -213,6 +204,20 @@ impl ModelConfig {
         }
         toml::from_str::<File>(text).map_err(toml)?.try_into()
     }
+}
+
+/// Names without space around them, each another.
+pub(crate) fn check_labels(labels: &[String]) -> Result<(), Error> {
+    for (i, label) in labels.iter().enumerate() {
+        let wrong = |allowed| Err(Error::config("labels", format!("'{}'", label.escape_debug()), allowed));
+        if label.is_empty() || label.trim() != label || label.contains(char::is_control) {
+            return wrong("names without space around them, at least a letter long");
+        }
+        if labels[..i].contains(label) {
+            return wrong("each name once");
+        }
+    }
+    Ok(())
 }
 
 /// Tensors by name: the variables of a network in training, or tensors read from a file.

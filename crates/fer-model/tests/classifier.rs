@@ -176,7 +176,7 @@ fn values_that_are_not_finite_are_named_by_their_tensor() {
             assert!(said.ends_with(expected), "{said}");
         }
         tensors.insert("out_layer.bias".to_owned(), bias);
-        let classifier = Classifier::new(config.clone(), tensors.clone(), &Device::Cpu).unwrap();
+        let classifier = Classifier::new(config.clone(), &tensors, &Device::Cpu).unwrap();
         let said = classifier.predict(&face(1)).unwrap_err().to_string();
         assert_eq!(said, "the network gives no probabilities for image 0: its values overflow");
     }

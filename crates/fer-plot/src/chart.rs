@@ -26,6 +26,8 @@ const SLANT: f32 = -45.0;
 pub(crate) enum Along<'a> {
     /// Numbers.
     Scale(Scale),
+    /// Powers of ten, at their exponents.
+    Powers(Scale),
     /// Class names at 0, 1, 2 …
     Names(&'a [&'a str]),
 }
@@ -55,7 +57,7 @@ impl<'a> Chart<'a> {
         let widest = y_scale.texts().map(|(_, text)| font::width(&text, TICK_SIZE)).fold(0.0, f32::max);
         let start = (left + NAME_ROOM + widest + TICK_GAP).min(end - 1.0);
         let x_texts = match &along {
-            Along::Scale(_) => TICK_SIZE * 1.2,
+            Along::Scale(_) | Along::Powers(_) => TICK_SIZE * 1.2,
             Along::Names(names) => names_height(names, (end - start) / names.len() as f32),
         };
         let bottom = foot - NAME_ROOM - x_texts - TICK_GAP;
@@ -77,18 +79,10 @@ impl<'a> Chart<'a> {
             figure.text(&text, (start - TICK_GAP, at), &beside);
         }
         let x = match along {
-            Along::Scale(scale) => {
-                let x = (start..end, scale.range.clone());
-                for (tick, text) in scale.texts() {
-                    let at = place(&x, tick);
-                    figure.line([(at, bottom), (at, bottom + TICK_GAP / 2.0)], 1.0, FAINT);
-                    figure.text(
-                        &text,
-                        (at, bottom + TICK_GAP),
-                        &Text { vertical: Vertical::Top, ..CENTERED },
-                    );
-                }
-                x
+            Along::Scale(scale) => draw_ticks(figure, (start..end, bottom), &scale, scale.texts()),
+            Along::Powers(scale) => {
+                let texts = scale.ticks.iter().map(|&tick| (tick, format!("1e{tick}")));
+                draw_ticks(figure, (start..end, bottom), &scale, texts)
             }
             Along::Names(names) => {
                 let slot = (end - start) / names.len() as f32;
@@ -133,6 +127,22 @@ impl<'a> Chart<'a> {
 fn place((pixels, range): &(Range<f32>, Range<f64>), value: f64) -> f32 {
     let part = (value - range.start) / (range.end - range.start);
     pixels.start + part as f32 * (pixels.end - pixels.start)
+}
+
+/// Draws the ticks of a horizontal axis of numbers, and gives what its pixels stand for.
+fn draw_ticks(
+    figure: &mut Figure,
+    (pixels, bottom): (Range<f32>, f32),
+    scale: &Scale,
+    texts: impl Iterator<Item = (f64, String)>,
+) -> (Range<f32>, Range<f64>) {
+    let x = (pixels, scale.range.clone());
+    for (tick, text) in texts {
+        let at = place(&x, tick);
+        figure.line([(at, bottom), (at, bottom + TICK_GAP / 2.0)], 1.0, FAINT);
+        figure.text(&text, (at, bottom + TICK_GAP), &Text { vertical: Vertical::Top, ..CENTERED });
+    }
+    x
 }
 
 /// Names of lines in their colours, on the title's height, ending at `right`.

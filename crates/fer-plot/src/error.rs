@@ -27,13 +27,17 @@ pub enum Error {
         /// The number of names given.
         names: usize,
     },
-    /// An image has no pixels.
-    #[error("{figure}: image {index} is empty: {height}x{width} pixels")]
+    /// An image has no pixels, or is neither grey nor RGB.
+    #[error(
+        "{figure}: image {index} has {channels} channels of {height}x{width} pixels; allowed: 1 or 3, of at least one"
+    )]
     Image {
         /// The figure asked for.
         figure: &'static str,
         /// The image's position among those given.
         index: usize,
+        /// Its channels.
+        channels: usize,
         /// Its height.
         height: usize,
         /// Its width.

@@ -1,6 +1,6 @@
 //! Faces with their labels.
 
-use ndarray::ArrayView2;
+use ndarray::ArrayView3;
 
 use crate::{
     Error, Figure, Result, font,
@@ -23,16 +23,16 @@ const SAMPLES: usize = 7;
 ///
 /// As in the notebook one index runs through the whole grid: the first class shows its images 0 to 6, the
 /// second its images 7 to 13, and so on. A class with fewer images shows its last seven. Classes are shown
-/// in ascending order; the class `c` is named `names[c]`, and `image(i)` is the grey image, shape
-/// `(height, width)`, whose class is `labels[i]`.
+/// in ascending order; the class `c` is named `names[c]`, and `image(i)` is the image whose class is `labels[i]`:
+/// `(channels, height, width)`, one channel of grey, or red, green and blue.
 ///
 /// # Errors
 /// [`Error::Empty`] without a label, [`Error::Name`] for a class without a name, [`Error::Image`] for an image
-/// without pixels.
+/// without pixels or of other than one or three channels.
 pub fn sample_grid<'a>(
     labels: &[usize],
     names: &[impl AsRef<str>],
-    image: impl Fn(usize) -> ArrayView2<'a, u8>,
+    image: impl Fn(usize) -> ArrayView3<'a, u8>,
 ) -> Result<Figure> {
     const NAME: &str = "sample_grid";
     let mut classes = labels.to_vec();
@@ -58,8 +58,8 @@ pub fn sample_grid<'a>(
 /// A face with its true and its predicted class.
 #[derive(Clone, Copy, Debug)]
 pub struct Prediction<'a> {
-    /// The grey image, shape `(height, width)`.
-    pub image: ArrayView2<'a, u8>,
+    /// The image, `(channels, height, width)`: one channel of grey, or red, green and blue.
+    pub image: ArrayView3<'a, u8>,
     /// The name of the true class.
     pub truth: &'a str,
     /// The name of the predicted class.
@@ -111,7 +111,7 @@ fn face(
     (column, row): (usize, usize),
     pitch: f32,
     lines: &[(&str, Color)],
-    pixels: ArrayView2<'_, u8>,
+    pixels: ArrayView3<'_, u8>,
 ) -> (f32, f32) {
     let text_height = LINE * lines.len() as f32;
     let center = MARGIN + pitch * (column as f32 + 0.5);
@@ -126,7 +126,10 @@ fn face(
     corner
 }
 
-fn checked<'a>(figure: &'static str, index: usize, image: ArrayView2<'a, u8>) -> Result<ArrayView2<'a, u8>> {
-    let (height, width) = image.dim();
-    if image.is_empty() { Err(Error::Image { figure, index, height, width }) } else { Ok(image) }
+fn checked<'a>(figure: &'static str, index: usize, image: ArrayView3<'a, u8>) -> Result<ArrayView3<'a, u8>> {
+    let (channels, height, width) = image.dim();
+    match !image.is_empty() && matches!(channels, 1 | 3) {
+        true => Ok(image),
+        false => Err(Error::Image { figure, index, channels, height, width }),
+    }
 }

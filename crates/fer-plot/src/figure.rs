@@ -2,7 +2,7 @@
 
 use std::path::{Path as FilePath, PathBuf};
 
-use ndarray::ArrayView2;
+use ndarray::ArrayView3;
 use tiny_skia::{Path, PathBuilder, Rect, Transform};
 
 use crate::{
@@ -102,9 +102,14 @@ impl Figure {
         self.shapes.extend(path.map(|path| Shape::Fill { path, color: style.color, label }));
     }
 
+    /// Puts all of another figure here, its upper left corner at a point.
+    pub(crate) fn put(&mut self, other: &Self, (x, y): (f32, f32)) {
+        self.shapes.extend(other.shapes.iter().filter_map(|shape| shape.moved(x, y)));
+    }
+
     /// Shows an image as large as it goes, in its proportions, in the middle of a square.
-    pub(crate) fn image(&mut self, pixels: ArrayView2<'_, u8>, (x, y): (f32, f32), side: f32) {
-        let (rows, columns) = pixels.dim();
+    pub(crate) fn image(&mut self, pixels: ArrayView3<'_, u8>, (x, y): (f32, f32), side: f32) {
+        let (_, rows, columns) = pixels.dim();
         let scale = side / rows.max(columns) as f32;
         let (width, height) = (columns as f32 * scale, rows as f32 * scale);
         let frame = Rect::from_xywh(x + (side - width) / 2.0, y + (side - height) / 2.0, width, height);

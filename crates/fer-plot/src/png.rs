@@ -4,7 +4,7 @@ use image::{
     ExtendedColorType, ImageEncoder,
     codecs::png::{CompressionType, FilterType, PngEncoder},
 };
-use ndarray::Array2;
+use ndarray::{Array3, ArrayView1, Axis};
 use tiny_skia::{
     FillRule, FilterQuality, IntSize, LineCap, LineJoin, Paint, Pixmap, PixmapPaint, Rect, Stroke, Transform,
 };
@@ -57,9 +57,10 @@ fn paint(Color(red, green, blue): Color) -> Paint<'static> {
     paint
 }
 
-fn draw_image(canvas: &mut Pixmap, pixels: &Array2<u8>, frame: Rect, zoom: Transform) {
-    let (rows, columns) = pixels.dim();
-    let rgba = pixels.iter().flat_map(|&grey| [grey, grey, grey, 255]).collect();
+fn draw_image(canvas: &mut Pixmap, pixels: &Array3<u8>, frame: Rect, zoom: Transform) {
+    let (channels, rows, columns) = pixels.dim();
+    let rgb = |pixel: ArrayView1<'_, u8>| [0, 1, 2].map(|channel| pixel[channel % channels]);
+    let rgba = pixels.lanes(Axis(0)).into_iter().map(rgb).flat_map(|[r, g, b]| [r, g, b, 255]).collect();
     let size = IntSize::from_wh(columns as u32, rows as u32);
     let Some(image) = size.and_then(|size| Pixmap::from_vec(rgba, size)) else { return };
     let place = zoom
@@ -71,20 +72,21 @@ fn draw_image(canvas: &mut Pixmap, pixels: &Array2<u8>, frame: Rect, zoom: Trans
 
 /// The image with each pixel repeated until it is about as large as the PNG shows it. In the SVG too: viewers
 /// smooth small images each in its own way, and leave large ones as they are.
-pub(crate) fn magnified(pixels: &Array2<u8>, frame: Rect) -> Array2<u8> {
-    let (rows, columns) = pixels.dim();
+pub(crate) fn magnified(pixels: &Array3<u8>, frame: Rect) -> Array3<u8> {
+    let (channels, rows, columns) = pixels.dim();
     let shown = frame.width() * SCALE as f32;
     let factor = ((shown / columns as f32).round() as usize).max(1);
-    Array2::from_shape_fn((rows * factor, columns * factor), |(row, column)| {
-        pixels[(row / factor, column / factor)]
+    Array3::from_shape_fn((channels, rows * factor, columns * factor), |(channel, row, column)| {
+        pixels[(channel, row / factor, column / factor)]
     })
 }
 
-/// A grey image as a PNG file.
-pub(crate) fn grey(pixels: &Array2<u8>) -> Result<Vec<u8>> {
-    let (rows, columns) = pixels.dim();
-    let bytes: Vec<u8> = pixels.iter().copied().collect();
-    encode(&bytes, (columns as u32, rows as u32), ExtendedColorType::L8)
+/// An image as a PNG file, grey or RGB.
+pub(crate) fn embedded(pixels: &Array3<u8>) -> Result<Vec<u8>> {
+    let (channels, rows, columns) = pixels.dim();
+    let bytes: Vec<u8> = pixels.lanes(Axis(0)).into_iter().flatten().copied().collect();
+    let color = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    encode(&bytes, (columns as u32, rows as u32), color)
 }
 
 fn encode(bytes: &[u8], (width, height): (u32, u32), color: ExtendedColorType) -> Result<Vec<u8>> {

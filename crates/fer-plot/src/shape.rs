@@ -1,7 +1,7 @@
 //! What a figure is made of.
 
-use ndarray::Array2;
-use tiny_skia::{Path, PathBuilder, Rect};
+use ndarray::Array3;
+use tiny_skia::{Path, PathBuilder, Rect, Transform};
 
 /// Red, green and blue, 0 to 255 each. Figures are opaque.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,8 +14,27 @@ pub(crate) enum Shape {
     Fill { path: Path, color: Color, label: Option<String> },
     /// A line along a path, with round ends and joins.
     Stroke { path: Path, color: Color, width: f32 },
-    /// A grey image over a rectangle.
-    Image { pixels: Array2<u8>, frame: Rect },
+    /// An image, (channel, row, column) of one channel or three, over a rectangle.
+    Image { pixels: Array3<u8>, frame: Rect },
+}
+
+impl Shape {
+    /// The same, so far to the right and down; none where that is beyond what a float holds.
+    pub(crate) fn moved(&self, x: f32, y: f32) -> Option<Self> {
+        let moved = |path: &Path| path.clone().transform(Transform::from_translate(x, y));
+        Some(match self {
+            Self::Fill { path, color, label } => {
+                Self::Fill { path: moved(path)?, color: *color, label: label.clone() }
+            }
+            Self::Stroke { path, color, width } => {
+                Self::Stroke { path: moved(path)?, color: *color, width: *width }
+            }
+            Self::Image { pixels, frame } => {
+                let frame = Rect::from_xywh(frame.x() + x, frame.y() + y, frame.width(), frame.height())?;
+                Self::Image { pixels: pixels.clone(), frame }
+            }
+        })
+    }
 }
 
 /// Which point of a text's width is where it is put.

@@ -36,7 +36,7 @@ pub(crate) fn document((width, height): (u32, u32), shapes: &[Shape]) -> Result<
                 number(frame.y()),
                 number(frame.width()),
                 number(frame.height()),
-                BASE64_STANDARD.encode(png::grey(&png::magnified(pixels, *frame))?)
+                BASE64_STANDARD.encode(png::embedded(&png::magnified(pixels, *frame))?)
             ),
         };
     }

@@ -8,7 +8,7 @@ use fer_plot::{
     sample_predictions,
 };
 use image::GenericImageView;
-use ndarray::{Array2, array};
+use ndarray::{Array2, Array3, array};
 
 const EMOTIONS: [&str; 7] = ["anger", "disgust", "fear", "happy", "sad", "surprise", "neutral"];
 const AWKWARD: [&str; 7] = [
@@ -38,8 +38,8 @@ fn history(epochs: usize) -> History {
     History { epochs: (1..=epochs).map(log).collect() }
 }
 
-fn gradient(rows: usize, columns: usize) -> Array2<u8> {
-    Array2::from_shape_fn((rows, columns), |(row, column)| (row * 3 + column * 2) as u8)
+fn gradient(rows: usize, columns: usize) -> Array3<u8> {
+    Array3::from_shape_fn((1, rows, columns), |(_, row, column)| (row * 3 + column * 2) as u8)
 }
 
 fn matrix(classes: usize) -> ConfusionMatrix {
@@ -47,7 +47,7 @@ fn matrix(classes: usize) -> ConfusionMatrix {
     ConfusionMatrix::from_counts(Array2::from_shape_fn((classes, classes), count)).unwrap()
 }
 
-fn predictions(image: &Array2<u8>, count: usize) -> Vec<Prediction<'_>> {
+fn predictions(image: &Array3<u8>, count: usize) -> Vec<Prediction<'_>> {
     let predicted = |index: usize| if index % 4 == 1 { "happy" } else { "sad" };
     (0..count).map(|i| Prediction { image: image.view(), truth: "sad", predicted: predicted(i) }).collect()
 }
@@ -208,6 +208,17 @@ fn classes_with_few_images_show_what_they_have() {
 }
 
 #[test]
+fn colours_are_shown() {
+    let red = Array3::from_shape_fn((3, 4, 8), |(channel, ..)| if channel == 0 { 230 } else { 20 });
+    let figure = sample_grid(&[0], &EMOTIONS, |_| red.view()).unwrap();
+    let png = image::load_from_memory(&figure.to_png().unwrap()).unwrap();
+    let shown = png.pixels().filter(|(_, _, color)| color.0[..3] == [230, 20, 20]).count();
+    // Twice as wide as high, over the width of a face; its edges are smoothed.
+    assert!(shown.abs_diff(192 * 96) < 700, "{shown}");
+    check(figure, 812, 143);
+}
+
+#[test]
 fn wrong_predictions_are_marked() {
     let image = gradient(48, 48);
     let figure = sample_predictions(&predictions(&image, 18), 9).unwrap();
@@ -238,7 +249,7 @@ fn a_figure_is_the_same_bytes_each_time() {
 #[test]
 fn data_that_shows_nothing_is_an_error() {
     let image = gradient(48, 48);
-    let (flat, none): (_, &[&str]) = (Array2::zeros((48, 0)), &[]);
+    let (flat, none): (_, &[&str]) = (Array3::zeros((1, 48, 0)), &[]);
     let empty = |figure: Result<Figure, Error>| matches!(figure, Err(Error::Empty { .. }));
     assert!(empty(class_counts::<&str>(&[])));
     assert!(empty(epoch_history(&history(0))));
@@ -257,6 +268,8 @@ fn data_that_shows_nothing_is_an_error() {
     ));
     assert!(matches!(sample_grid(&[0], &EMOTIONS, |_| flat.view()), Err(Error::Image { index: 0, .. })));
     assert!(matches!(sample_predictions(&predictions(&flat, 2), 9), Err(Error::Image { index: 0, .. })));
+    let two = Array3::zeros((2, 4, 4));
+    assert!(matches!(sample_grid(&[0], &EMOTIONS, |_| two.view()), Err(Error::Image { channels: 2, .. })));
 }
 
 #[test]
