@@ -2,6 +2,7 @@
 
 mod affine;
 mod augment;
+#[allow(unsafe_code, reason = "a kernel")]
 mod blend;
 mod config;
 mod draw;

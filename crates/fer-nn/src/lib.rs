@@ -9,12 +9,15 @@
 mod activation;
 mod channel;
 mod compute;
+#[allow(unsafe_code, reason = "kernels")]
 mod cpu;
+#[allow(unsafe_code, reason = "a call of the driver")]
 mod device;
 pub mod engine;
 mod error;
 mod geometry;
 #[cfg(any(feature = "cuda", test))]
+#[allow(unsafe_code, reason = "calls of a card")]
 mod gpu;
 mod graph;
 pub mod initializer;
