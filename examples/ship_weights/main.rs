@@ -75,7 +75,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     let chosen = if labels.is_empty() { labelled } else { labelled.select(&labels)? };
     let of = |usage| chosen.select_usage(usage).map(|rows| rows.without_ties());
     let (public, private) = (of(Usage::PublicTest)?, of(Usage::PrivateTest)?);
-    let trained = all.select_usage(Usage::Training)?;
+    let trained = chosen.select_usage(Usage::Training)?;
 
     let (config, tensors) = model::load(&args.model)?;
     let raw = classifier(&config, &tensors)?;
