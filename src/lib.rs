@@ -5,6 +5,7 @@ pub mod command;
 mod device_loader;
 mod error;
 mod evaluation;
+mod figures;
 mod files;
 mod output;
 mod recognizer;
@@ -29,3 +30,6 @@ pub use fer_picture as picture;
 pub use fer_plot as plot;
 pub use fer_rand as rand;
 pub use fer_train as train;
+
+// Crates that public signatures name, in the version that they name.
+pub use {candle_core, image, ndarray};

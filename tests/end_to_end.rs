@@ -230,6 +230,8 @@ fn a_run_leaves_its_folder_and_the_other_examples_work_on_it() {
         "confusion_matrix_dcnn.png",
         "sample_predictions.svg",
         "sample_predictions.png",
+        "training_page.svg",
+        "training_page.png",
         "checkpoint/state.safetensors",
     ] {
         assert!(model.join(name).exists(), "no {name}");

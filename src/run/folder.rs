@@ -7,7 +7,7 @@ use crate::run::record::Record;
 use crate::{Error, write_file};
 
 /// The names of everything that a run, an evaluation or an import writes.
-const CONTENTS: [&str; 26] = [
+const CONTENTS: [&str; 28] = [
     "run.json",
     "model.safetensors",
     "model.toml",
@@ -31,6 +31,8 @@ const CONTENTS: [&str; 26] = [
     "reliability.png",
     "sample_predictions.svg",
     "sample_predictions.png",
+    "training_page.svg",
+    "training_page.png",
     "test_report.txt",
     "checkpoint",
     "tensorboard",

@@ -1,15 +1,15 @@
 //! What came of the training: predictions, report and figures, as the notebook gives them.
 
 use fer_data::Dataset;
-use fer_metrics::History;
+use fer_metrics::{EpochLog, History};
 use fer_model::{Classifier, Views};
-use fer_plot::Prediction;
+use fer_plot::{Figure, Prediction};
 use fer_rand::RandomState;
 
 use crate::run::data::Faces;
 use crate::run::folder::RunFolder;
 use crate::run::record::RunResult;
-use crate::{Comparison, Error, Evaluation, write_file};
+use crate::{Comparison, Error, Evaluation, figures, write_file};
 
 /// Asks the saved model about the validation images, and once about the test images where there are any. Writes what it
 /// answers, and gives it in numbers and in words.
@@ -33,9 +33,12 @@ pub(super) fn write(
     }
     write_file(folder.join("classification_report.txt"), format!("{report}\n{scores}"))?;
     write_file(folder.join("predictions.csv"), evaluation.predictions_csv())?;
-    fer_plot::epoch_history(history)?.save(folder.join("epoch_history_dcnn"))?;
+    let by_epoch = fer_plot::epoch_history(history)?;
+    by_epoch.save(folder.join("epoch_history_dcnn"))?;
     fer_plot::performance_dist(history)?.save(folder.join("performance_dist"))?;
-    fer_plot::confusion_matrix(&matrix, &evaluation.names)?.save(folder.join("confusion_matrix_dcnn"))?;
+    let confusion = fer_plot::confusion_matrix(&matrix, &evaluation.names)?;
+    confusion.save(folder.join("confusion_matrix_dcnn"))?;
+    page(by_epoch, confusion, history, evaluation)?.save(folder.join("training_page"))?;
     let samples = samples(evaluation, valid);
     if !samples.is_empty() {
         fer_plot::sample_predictions(&samples, 9)?.save(folder.join("sample_predictions"))?;
@@ -68,6 +71,24 @@ pub(super) fn write(
         result.leak_free_test_accuracy = Some(comparison.leak_free.matrix()?.accuracy());
     }
     Ok((result, text))
+}
+
+/// The training and the model on one page: what was learned, by which learning rate, and what the probabilities are worth.
+fn page(
+    by_epoch: Figure,
+    confusion: Figure,
+    history: &History,
+    evaluation: &Evaluation,
+) -> Result<Figure, Error> {
+    let rate = |log: &EpochLog| (log.epoch as f64, log.learning_rate);
+    let rates = history.epochs.iter().map(rate).collect();
+    let rates = fer_plot::lines("Learning rate", ("epoch", "learning rate"), &[("rate", rates)])?;
+    let mut of_probabilities: Vec<Figure> =
+        figures::of_probabilities(evaluation)?.into_iter().map(|(_, figure)| figure).collect();
+    let reliability = of_probabilities.pop();
+    let upper: Vec<Figure> = [Some(rates), reliability].into_iter().flatten().collect();
+    let lower: Vec<Figure> = [confusion].into_iter().chain(of_probabilities).collect();
+    Ok(fer_plot::page(&[by_epoch, fer_plot::page(&upper, 2)?, fer_plot::page(&lower, 3)?], 1)?)
 }
 
 /// The accuracy by several views of each image, and a line that says so; none for one view.

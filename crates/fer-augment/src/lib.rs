@@ -28,3 +28,8 @@ pub use generation::Generation;
 pub use mixup::{Mix, Mixup};
 pub use statistics::Statistics;
 pub use transform::Transform;
+
+// Crates that public signatures name, in the version that they name.
+#[cfg(feature = "image")]
+pub use image;
+pub use ndarray;

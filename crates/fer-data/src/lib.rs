@@ -51,3 +51,8 @@ pub use tensors::Tensors;
 pub use usage::Usage;
 pub use vocabulary::Vocabulary;
 pub use votes::{FerPlusTargets, FerPlusVoteCounts};
+
+// Crates that public signatures name, in the version that they name.
+#[cfg(feature = "candle")]
+pub use candle_core;
+pub use {image, ndarray};

@@ -19,3 +19,6 @@ pub use probabilities::{
 };
 pub use report::{ClassScores, Report, Scores};
 pub use soft::{balanced_accuracy, macro_f1};
+
+// Crates that public signatures name, in the version that they name.
+pub use ndarray;

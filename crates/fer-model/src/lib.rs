@@ -30,3 +30,6 @@ pub use resnet::ResnetConfig;
 pub use saved::{FORMAT_VERSION, ModelConfig, NamedTensors, load, save};
 pub use vgg::{Head, VggConfig};
 pub use views::Views;
+
+// Crates that public signatures name, in the version that they name.
+pub use {candle_core, image};

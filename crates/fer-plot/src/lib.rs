@@ -34,3 +34,6 @@ pub use lines::lines;
 pub use page::page;
 pub use performance_dist::performance_dist;
 pub use timeline::timeline;
+
+// Crates that public signatures name, in the version that they name.
+pub use ndarray;

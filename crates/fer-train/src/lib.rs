@@ -47,3 +47,7 @@ pub use reduce_lr::{ReduceLrOnPlateau, ReduceLrOnPlateauConfig};
 pub use schedule::{ScheduleConfig, ScheduleKind};
 pub use tensorboard::TensorBoard;
 pub use trainer::{Outcome, Trainer};
+
+// Crates that public signatures name, in the version that they name.
+pub use candle_core;
+pub use fer_metrics::{EpochLog, History};
