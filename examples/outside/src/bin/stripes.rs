@@ -28,7 +28,8 @@ fn stripes(samples: usize) -> Result<(Tensor, Tensor)> {
         let along = if sample % 2 == 0 { row } else { column };
         ((along + sample / 2) % 3) as f32 * (1 + sample % 5) as f32
     };
-    let images = Tensor::from_vec((0..samples * 64).map(value).collect::<Vec<_>>(), (samples, 1, 8, 8), &Device::Cpu)?;
+    let images =
+        Tensor::from_vec((0..samples * 64).map(value).collect::<Vec<_>>(), (samples, 1, 8, 8), &Device::Cpu)?;
     Ok((images, Tensor::from_vec((0..samples as u32).map(|i| i % 2).collect(), samples, &Device::Cpu)?))
 }
 
