@@ -35,10 +35,11 @@ pub(super) fn write(
     write_file(folder.join("predictions.csv"), evaluation.predictions_csv())?;
     let by_epoch = fer_plot::epoch_history(history)?;
     by_epoch.save(folder.join("epoch_history_dcnn"))?;
-    fer_plot::performance_dist(history)?.save(folder.join("performance_dist"))?;
+    let distribution = fer_plot::performance_dist(history)?;
+    distribution.save(folder.join("performance_dist"))?;
     let confusion = fer_plot::confusion_matrix(&matrix, &evaluation.names)?;
     confusion.save(folder.join("confusion_matrix_dcnn"))?;
-    page(by_epoch, confusion, history, evaluation)?.save(folder.join("training_page"))?;
+    page([by_epoch, distribution, confusion], history, evaluation)?.save(folder.join("training_page"))?;
     let samples = samples(evaluation, valid);
     if !samples.is_empty() {
         fer_plot::sample_predictions(&samples, 9)?.save(folder.join("sample_predictions"))?;
@@ -75,8 +76,7 @@ pub(super) fn write(
 
 /// The training and the model on one page: what was learned, by which learning rate, and what the probabilities are worth.
 fn page(
-    by_epoch: Figure,
-    confusion: Figure,
+    [by_epoch, distribution, confusion]: [Figure; 3],
     history: &History,
     evaluation: &Evaluation,
 ) -> Result<Figure, Error> {
@@ -86,9 +86,14 @@ fn page(
     let mut of_probabilities: Vec<Figure> =
         figures::of_probabilities(evaluation)?.into_iter().map(|(_, figure)| figure).collect();
     let reliability = of_probabilities.pop();
-    let upper: Vec<Figure> = [Some(rates), reliability].into_iter().flatten().collect();
-    let lower: Vec<Figure> = [confusion].into_iter().chain(of_probabilities).collect();
-    Ok(fer_plot::page(&[by_epoch, fer_plot::page(&upper, 2)?, fer_plot::page(&lower, 3)?], 1)?)
+    // Rows of about the same width.
+    let rows = [
+        vec![by_epoch, rates],
+        [confusion].into_iter().chain(of_probabilities).collect(),
+        reliability.into_iter().chain([distribution]).collect(),
+    ];
+    let rows = rows.iter().map(|row| fer_plot::page(row, row.len())).collect::<Result<Vec<_>, _>>()?;
+    Ok(fer_plot::page(&rows, 1)?)
 }
 
 /// The accuracy by several views of each image, and a line that says so; none for one view.

@@ -69,7 +69,8 @@ pub(crate) fn range_of(values: impl Iterator<Item = f64>) -> Range<f64> {
     let room = match high - low {
         // Far below the rounding of the values themselves there is nothing to tell apart.
         span if span > high.abs().max(low.abs()) * 1e-9 => span * 0.05,
-        _ => (high.abs() * 0.05).max(0.05),
+        _ if high == 0.0 => 0.05,
+        _ => high.abs() * 0.05,
     };
     low - room..high + room
 }
