@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use fer_data::{Dataset, Shape, Vocabulary};
 use fer_metrics::{ConfusionMatrix, calibration_error, log_loss, roc_auc, top_k_accuracy};
 use fer_model::{Classifier, Input};
+use image::DynamicImage;
 use ndarray::Array2;
 
 use crate::Error;
@@ -37,13 +38,9 @@ impl Evaluation {
     pub fn new(classifier: &Classifier, data: &Dataset) -> Result<Self, Error> {
         let names = classifier.labels().to_vec();
         let Input { channels, height, width } = classifier.input();
-        let data = &match channels {
-            1 => data.in_grey(),
-            _ => data.in_colour(),
-        };
-        let expected = Shape { channels, height, width };
-        if data.shape() != expected {
-            return Err(Error::Shape { found: data.shape(), expected });
+        let (found, expected) = (data.shape(), Shape { channels, height, width });
+        if (found.height, found.width) != (height, width) {
+            return Err(Error::Shape { found, expected });
         }
         let Some(labels) = data.labels().filter(|labels| !labels.is_empty()) else {
             return Err(Error::NothingToEvaluate { data: data.source().path.clone() });
@@ -58,8 +55,10 @@ impl Evaluation {
                 .ok_or_else(|| Error::UnknownClass { class: class.to_owned(), known: names.join(", ") })
         };
         let truth = labels.iter().map(class_of).collect::<Result<Vec<_>, _>>()?;
-        let pixels: Vec<u8> = (0..data.len()).flat_map(|i| data.image(i).into_iter().copied()).collect();
-        let flat: Vec<f32> = classifier.predict_pixels(&pixels)?.into_iter().flatten().collect();
+        // The classifier makes grey or colour of them, as of any picture.
+        let pictures: Vec<DynamicImage> = (0..data.len()).map(|i| data.picture(i)).collect();
+        let predictions = classifier.predict_batch(&pictures)?;
+        let flat: Vec<f32> = predictions.into_iter().flat_map(|p| p.probabilities).map(|(_, p)| p).collect();
         // One row of `names.len()` probabilities an image is what the classifier gives.
         let probabilities = Array2::from_shape_vec((truth.len(), names.len()), flat).unwrap_or_default();
         let predicted = fer_metrics::predicted_labels(probabilities.view())?;

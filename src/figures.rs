@@ -7,9 +7,15 @@ use crate::{Error, Evaluation};
 /// Equal-width bins of the reliability diagram.
 const BINS: usize = 10;
 
-/// ROC curves, precision over recall, and reliability, by the names of their files. Where one class alone occurs there are no
-/// ROC curves: there is nothing to tell it from.
-pub(crate) fn of_probabilities(evaluation: &Evaluation) -> Result<Vec<(&'static str, Figure)>, Error> {
+/// What a model's probabilities are worth.
+pub(crate) struct ProbabilityFigures {
+    /// None where one class alone occurs: there is nothing to tell it from.
+    pub roc_curves: Option<Figure>,
+    pub precision_recall_curves: Figure,
+    pub reliability: Figure,
+}
+
+pub(crate) fn of_probabilities(evaluation: &Evaluation) -> Result<ProbabilityFigures, Error> {
     let (truth, probabilities) = (&evaluation.truth, evaluation.probabilities.view());
     // A class that does not occur has no curve.
     let classes: Vec<usize> = (0..evaluation.names.len()).filter(|class| truth.contains(class)).collect();
@@ -19,14 +25,12 @@ pub(crate) fn of_probabilities(evaluation: &Evaluation) -> Result<Vec<(&'static 
         classes.iter().map(|&class| fer_metrics::precision_recall_curve(truth, probabilities, class));
     let precision = precision.collect::<Result<Vec<_>, _>>()?;
     let names = || classes.iter().map(|&class| evaluation.names[class].as_str());
-    let mut figures = Vec::new();
-    if classes.len() > 1 {
-        let curves: Vec<_> = names().zip(&roc).collect();
-        figures.push(("roc_curves", fer_plot::roc_curves(&curves)?));
-    }
-    let curves: Vec<_> = names().zip(&precision).collect();
-    figures.push(("precision_recall_curves", fer_plot::precision_recall_curves(&curves)?));
+    let roc: Vec<_> = names().zip(&roc).collect();
+    let precision: Vec<_> = names().zip(&precision).collect();
     let bins = fer_metrics::reliability(truth, probabilities, BINS)?;
-    figures.push(("reliability", fer_plot::reliability_diagram(&[("model", &bins)])?));
-    Ok(figures)
+    Ok(ProbabilityFigures {
+        roc_curves: (classes.len() > 1).then(|| fer_plot::roc_curves(&roc)).transpose()?,
+        precision_recall_curves: fer_plot::precision_recall_curves(&precision)?,
+        reliability: fer_plot::reliability_diagram(&[("model", &bins)])?,
+    })
 }

@@ -18,8 +18,10 @@ pub(super) fn write(
 
 /// Draws what a model's probabilities are worth.
 pub(super) fn draw_probabilities(folder: &RunFolder, evaluation: &Evaluation) -> Result<(), Error> {
-    for (name, figure) in figures::of_probabilities(evaluation)? {
-        figure.save(folder.join(name))?;
+    let figures = figures::of_probabilities(evaluation)?;
+    if let Some(roc_curves) = figures.roc_curves {
+        roc_curves.save(folder.join("roc_curves"))?;
     }
-    Ok(())
+    figures.precision_recall_curves.save(folder.join("precision_recall_curves"))?;
+    Ok(figures.reliability.save(folder.join("reliability"))?)
 }

@@ -83,14 +83,15 @@ fn page(
     let rate = |log: &EpochLog| (log.epoch as f64, log.learning_rate);
     let rates = history.epochs.iter().map(rate).collect();
     let rates = fer_plot::lines("Learning rate", ("epoch", "learning rate"), &[("rate", rates)])?;
-    let mut of_probabilities: Vec<Figure> =
-        figures::of_probabilities(evaluation)?.into_iter().map(|(_, figure)| figure).collect();
-    let reliability = of_probabilities.pop();
+    let figures = figures::of_probabilities(evaluation)?;
     // Rows of about the same width.
     let rows = [
         vec![by_epoch, rates],
-        [confusion].into_iter().chain(of_probabilities).collect(),
-        reliability.into_iter().chain([distribution]).collect(),
+        [Some(confusion), figures.roc_curves, Some(figures.precision_recall_curves)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        vec![figures.reliability, distribution],
     ];
     let rows = rows.iter().map(|row| fer_plot::page(row, row.len())).collect::<Result<Vec<_>, _>>()?;
     Ok(fer_plot::page(&rows, 1)?)

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use image::{GrayImage, imageops};
+use image::{GrayImage, imageops::FilterType};
 
 use crate::{
     Dataset, Problem, ReadConfig, Result, Shape, Size, Source, Usage,
@@ -115,14 +115,14 @@ impl Rows {
 
     /// Brings all images to this size.
     fn resize(&mut self, size: Size) {
-        let (before, (width, height)) = (self.shape.width as u32, (size.width.get(), size.height.get()));
+        let (before, after) = (self.shape.width as u32, (size.width.get(), size.height.get()));
         if size.shape(1) == self.shape {
             return;
         }
         let resized = self.pixels.chunks(self.shape.values()).flat_map(|image| {
             // A row has as many pixels as the shape says.
             let image = GrayImage::from_raw(before, before, image.to_owned()).unwrap_or_default();
-            imageops::resize(&image, width, height, imageops::FilterType::Triangle).into_raw()
+            fer_picture::planes(&image.into(), 1, after, FilterType::Triangle)
         });
         self.pixels = resized.collect();
         self.shape = size.shape(1);

@@ -2,12 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use image::{DynamicImage, GrayImage, RgbImage};
+use image::{DynamicImage, GrayImage, RgbImage, imageops::FilterType};
 use ndarray::{Array4, ArrayView3};
 
-use crate::{
-    Error, LabelEncoder, Result, Shape, Source, Usage, Vocabulary, drawn, planar, row_votes::RowVotes,
-};
+use crate::{Error, LabelEncoder, Result, Shape, Source, Usage, Vocabulary, drawn, row_votes::RowVotes};
 
 /// Everything that a source holds.
 struct Faces {
@@ -151,42 +149,32 @@ impl Dataset {
     /// # Panics
     /// When `i` is not under [`len`](Self::len), as indexing a slice.
     pub fn picture(&self, i: usize) -> DynamicImage {
-        let Shape { channels, height, width } = self.shape();
-        let (pixels, width, height) = (self.pixels(i), width as u32, height as u32);
-        // As many values as the shape has.
-        match channels {
-            1 => GrayImage::from_raw(width, height, pixels.to_vec()).unwrap_or_default().into(),
-            _ => {
-                let interleaved = planar::interleaved(pixels);
-                RgbImage::from_raw(width, height, interleaved).unwrap_or_default().into()
-            }
-        }
+        picture(self.pixels(i), self.shape())
     }
 
     /// The same rows in three channels; grey becomes equal red, green and blue.
     pub fn in_colour(&self) -> Self {
-        match self.shape().channels {
-            1 => self.converted(3, |grey| grey.repeat(3)),
-            _ => self.clone(),
-        }
+        self.in_channels(3)
     }
 
     /// The same rows in grey, as [`DynamicImage::to_luma8`] makes it of colour.
     pub fn in_grey(&self) -> Self {
-        match self.shape().channels {
-            1 => self.clone(),
-            _ => self.converted(1, planar::grey),
-        }
+        self.in_channels(1)
     }
 
     /// All images of the source in so many channels; the rows keep their numbers.
-    fn converted(&self, channels: usize, convert: impl Fn(&[u8]) -> Vec<u8>) -> Self {
-        let Faces { images, usages, source } = &*self.faces;
-        let (n, _, height, width) = images.dim();
-        let shape = Shape { channels, ..self.shape() };
-        let each = images.as_slice().unwrap_or_default().chunks_exact(self.shape().values().max(1));
-        let pixels: Vec<u8> = each.flat_map(convert).collect();
-        let images = Array4::from_shape_vec((n, shape.channels, height, width), pixels).unwrap_or_default();
+    fn in_channels(&self, channels: usize) -> Self {
+        let (before, Faces { images, usages, source }) = (self.shape(), &*self.faces);
+        if before.channels == channels || images.is_empty() {
+            return self.clone();
+        }
+        let size = (before.width as u32, before.height as u32);
+        let converted =
+            images.as_slice().unwrap_or_default().chunks_exact(before.values()).flat_map(|pixels| {
+                fer_picture::planes(&picture(pixels, before), channels, size, FilterType::Triangle)
+            });
+        let dims = (images.dim().0, channels, before.height, before.width);
+        let images = Array4::from_shape_vec(dims, converted.collect()).unwrap_or_default();
         let faces = Faces { images, usages: usages.clone(), source: source.clone() };
         Self { faces: Arc::new(faces), ..self.clone() }
     }
@@ -343,6 +331,18 @@ impl Dataset {
     pub(crate) fn missing(&self, missing: impl Into<String>) -> Error {
         Error::Missing { data: self.source().path.clone(), missing: missing.into() }
     }
+}
+
+/// An image of this shape as a picture.
+fn picture(pixels: &[u8], shape: Shape) -> DynamicImage {
+    let (width, height) = (shape.width as u32, shape.height as u32);
+    // As many values as the shape has.
+    if shape.channels == 1 {
+        return GrayImage::from_raw(width, height, pixels.to_vec()).unwrap_or_default().into();
+    }
+    let plane = shape.height * shape.width;
+    let interleaved = (0..plane).flat_map(|i| [pixels[i], pixels[plane + i], pixels[2 * plane + i]]);
+    RgbImage::from_raw(width, height, interleaved.collect()).unwrap_or_default().into()
 }
 
 impl fmt::Debug for Dataset {

@@ -12,12 +12,12 @@ use std::{
 };
 
 use fer_picture::Decoder;
-use image::DynamicImage;
+use image::{DynamicImage, imageops::FilterType};
 use md5::{Digest, Md5};
 
 use crate::{
     Classes, Dataset, EMOTIONS, Error, Problem, ReadConfig, Result, Shape, Source, Usage, classes::Naming,
-    error::shorten, memory::log_conversion, planar, size, source::hex,
+    error::shorten, memory::log_conversion, size, source::hex,
 };
 
 /// Reads and checks every image.
@@ -197,7 +197,8 @@ fn decode_all(
                 let (width, height) = found;
                 return Err(file.problem(Problem::ImageSize { width, height, allowed }));
             }
-            pixels.copy_from_slice(&planar::planes(picture, shape.channels, (width, height)));
+            let planes = fer_picture::planes(&picture, shape.channels, (width, height), FilterType::Triangle);
+            pixels.copy_from_slice(&planes);
             contents.push(content);
         }
         Ok(contents)

@@ -17,7 +17,6 @@ mod lines;
 mod loader;
 mod memory;
 mod open;
-mod planar;
 mod row_votes;
 mod shape;
 mod size;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use image::DynamicImage;
+use image::{DynamicImage, imageops::FilterType};
 use ndarray::{Array3, Array4, Axis};
 
-use crate::{Dataset, EMOTIONS, Error, Result, Shape, Size, Source, Usage, Vocabulary, planar, size};
+use crate::{Dataset, EMOTIONS, Error, Result, Shape, Size, Source, Usage, Vocabulary, size};
 
 impl Dataset {
     /// Grey faces in memory: images (row, height, width) of 0 to 255, with labels and usages where known. Labels of 0 to 6
@@ -140,7 +140,7 @@ impl Dataset {
             }
             let shape = Shape { channels, height: height as usize, width: width as usize };
             size::bytes(Path::new("memory"), i + 1, shape)?;
-            pixels.extend(planar::planes(image, channels, (width, height)));
+            pixels.extend(fer_picture::planes(&image, channels, (width, height), FilterType::Triangle));
             labels.push(label);
         }
         let Some((width, height)) = first.filter(|_| !labels.is_empty()) else {

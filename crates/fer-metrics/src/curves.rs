@@ -3,7 +3,7 @@
 use ndarray::ArrayView2;
 use serde::Serialize;
 
-use crate::probabilities::{check_labels, check_probabilities, check_scores, first_maximum};
+use crate::scores::{check_labels, check_probabilities, check_scores, first_maximum};
 use crate::{Error, Result};
 
 /// The ROC curve of a class against the rest: at each threshold what part of the others is taken for it, and what part of

@@ -6,6 +6,7 @@ mod error;
 mod history;
 mod probabilities;
 mod report;
+mod scores;
 mod soft;
 
 pub use confusion::{ConfusionMatrix, accuracy};

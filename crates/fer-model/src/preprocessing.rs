@@ -1,6 +1,6 @@
 //! From any image to the input of the network.
 
-use image::imageops::{self, FilterType};
+use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage};
 use serde::{Deserialize, Serialize};
 
@@ -78,24 +78,8 @@ impl Resize {
 
 /// The values of an image as a network of this input takes them, channel by channel.
 pub(crate) fn pixels(image: &DynamicImage, input: Input, resize: Resize) -> Vec<u8> {
-    let (width, height) = (input.width as u32, input.height as u32);
-    if input.channels == 1 {
-        return grey(image, width, height, resize).into_raw();
-    }
-    let colour = image.to_rgb8();
-    let colour = match colour.dimensions() == (width, height) {
-        true => colour,
-        false => imageops::resize(&colour, width, height, resize.filter()),
-    };
-    (0..3).flat_map(|channel| colour.pixels().map(move |pixel| pixel[channel])).collect()
-}
-
-fn grey(image: &DynamicImage, width: u32, height: u32, resize: Resize) -> GrayImage {
-    let grey = image.to_luma8();
-    if grey.dimensions() == (width, height) {
-        return grey;
-    }
-    imageops::resize(&grey, width, height, resize.filter())
+    let size = (input.width as u32, input.height as u32);
+    fer_picture::planes(image, input.channels, size, resize.filter())
 }
 
 /// Converts an image to `width` × `height` grey values.
@@ -107,7 +91,9 @@ fn grey(image: &DynamicImage, width: u32, height: u32, resize: Resize) -> GrayIm
 ///
 /// The network expects a face that fills the image, as FER2013's do.
 pub fn to_grey(image: &DynamicImage, width: u32, height: u32) -> GrayImage {
-    grey(image, width, height, Resize::Triangle)
+    let grey = fer_picture::planes(image, 1, (width, height), FilterType::Triangle);
+    // As many values as the size has.
+    GrayImage::from_raw(width, height, grey).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod decoder;
 mod error;
 mod jpeg;
+mod planes;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,6 +12,7 @@ use image::DynamicImage;
 
 pub use decoder::{Decoder, contents};
 pub use error::{Error, Problem};
+pub use planes::planes;
 
 /// The endings of the pictures that are looked for in folders, in lower case.
 pub const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp"];

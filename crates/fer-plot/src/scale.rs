@@ -43,10 +43,12 @@ fn tick_text(ticks: &[f64], tick: f64) -> String {
     if tick.abs() < step * 1e-6 {
         return "0".to_owned();
     }
+    let power = |value: f64| (value.log10() + 1e-9).floor();
     if !(1e-4..1e6).contains(&step) {
-        return format!("{tick:.1e}");
+        let decimals = (power(tick.abs()) - power(step)).max(1.0) as usize;
+        return format!("{tick:.decimals$e}");
     }
-    let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
+    let decimals = (-power(step)).max(0.0) as usize;
     if decimals == 0 && tick >= 0.0 {
         return thousands(tick.round() as u64);
     }
@@ -93,6 +95,7 @@ mod tests {
         assert_eq!(texts(1.0..1.0, 8, true), ["1"]);
         assert_eq!(texts(-1.0..1.0, 4, false), ["−1.0", "−0.5", "0", "0.5", "1.0"]);
         assert_eq!(texts(0.0..2e8, 4, false), ["0", "5.0e7", "1.0e8", "1.5e8", "2.0e8"]);
+        assert_eq!(texts(0.00097..0.00103, 3, false), ["9.8e-4", "1.00e-3", "1.02e-3"]);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::fs;
 
 use fer_metrics::{ConfusionMatrix, EpochLog, History};
 use fer_plot::{
-    Error, Figure, Prediction, class_counts, confusion_matrix, epoch_history, performance_dist, sample_grid,
-    sample_predictions,
+    Error, Figure, Prediction, class_counts, confusion_matrix, epoch_history, learning_rates, page,
+    performance_dist, sample_grid, sample_predictions,
 };
 use image::GenericImageView;
 use ndarray::{Array2, Array3, array};
@@ -205,6 +205,27 @@ fn classes_with_few_images_show_what_they_have() {
     let figure = sample_grid(&labels, &AWKWARD, |_| image.view()).unwrap();
     assert_eq!(figure.to_svg().unwrap().matches("<image").count(), 4);
     check(figure, 812, 272);
+}
+
+#[test]
+fn learning_rates_are_powers_and_pages_hold_figures() {
+    let loss = |i: i32| 2.0 - f64::from((i - 20).clamp(0, 30)) / 20.0 + f64::from((i - 60).max(0)) / 10.0;
+    let curve: Vec<(f32, f64)> = (0..80).map(|i| (1e-7 * 1.26_f32.powi(i), loss(i))).collect();
+    let rates = learning_rates(&curve, Some(curve[40].0)).unwrap();
+    let found = texts(&rates);
+    for text in ["learning rate", "smoothed loss", "1e-6", "1e-2", "1.0e-3"] {
+        assert!(found.iter().any(|found| found == text), "{text} in {found:?}");
+    }
+    let figures =
+        [rates, class_counts(&[("none", 0), ("one", 1)]).unwrap(), epoch_history(&history(5)).unwrap()];
+    let both = page(&figures, 2).unwrap();
+    let all: Vec<String> = figures.iter().flat_map(texts).collect();
+    assert_eq!(texts(&both), all);
+    let [rates, _, _] = figures;
+    check(rates, 720, 420);
+    check(both, 1200 + 440, 420 + 400);
+    assert!(matches!(learning_rates(&[(0.0, 1.0)], None), Err(Error::Empty { .. })));
+    assert!(matches!(page(&[], 2), Err(Error::Empty { .. })));
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! A learning rate that rises from batch to batch, to see which ones a network learns by.
 
+use serde::{Deserialize, Serialize};
+
 use crate::callback::{BatchLog, BatchStart, Callback, Control};
 use crate::{BoxError, Error, error::require};
 
 /// How [`LearningRateFinder`] goes; `Default` is fastai's `lr_find`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LearningRateFinderConfig {
     /// The rate of the first batch, over 0. 1e-7.
     pub from: f32,
