@@ -4,7 +4,7 @@
 //! description of their network, of Keras 2 and Keras 3. The network is any of layers that this crate has: convolutions
 //! (with groups, depthwise, separable), dense layers, batch norm, pooling, global mean, upsampling, sums, activations in
 //! layers or as layers. What only training sees is left out. The notebook's network becomes
-//! [`Architecture::Dcnn`], any other [`Architecture::Layers`]. Keras' order `(height, width, channels)` becomes this
+//! [`Architecture::Dcnn`](crate::Architecture::Dcnn), any other [`Architecture::Layers`](crate::Architecture::Layers). Keras' order `(height, width, channels)` becomes this
 //! crate's `(channels, height, width)`; the probabilities stay the same to 1e-5.
 //!
 //! ```
@@ -34,6 +34,7 @@
 mod convert;
 mod export;
 mod file;
+mod imported;
 mod model_config;
 mod names;
 mod notebook;
@@ -44,48 +45,15 @@ mod settings;
 mod tests;
 mod weighted;
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use candle_core::Tensor;
 use fer_files::Kind;
 use serde_json::Value;
 
 pub use self::export::export;
-use crate::{Architecture, Error, Input, ModelConfig, Preprocessing};
-
-/// A network read from a Keras file.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    /// What the network is made of.
-    pub architecture: Architecture,
-    /// The images that it takes.
-    pub input: Input,
-    /// The classes that it tells apart.
-    pub classes: usize,
-    /// What is done to pixels first, where the model says it by a `Rescaling` layer.
-    pub preprocessing: Option<Preprocessing>,
-    /// The tensors of the architecture, on the CPU.
-    pub tensors: HashMap<String, Tensor>,
-    /// What was left out or assumed, a sentence each, for a person to read.
-    pub notes: Vec<String>,
-}
-
-impl Imported {
-    /// The configuration of the model, with the names of its classes. Where the model does not say what is done to pixels,
-    /// it is the default: 0 to 255 become 0 to 1.
-    ///
-    /// # Errors
-    /// When the names are not one a class, each another, or the rescaling is of no use.
-    pub fn config(&self, labels: Vec<String>) -> Result<ModelConfig, Error> {
-        if labels.len() != self.classes {
-            return Err(Error::Labels { labels: labels.len(), classes: self.classes });
-        }
-        ModelConfig::new(self.architecture.clone(), self.input, labels)?
-            .preprocessed(self.preprocessing.unwrap_or_default())
-    }
-}
+pub use self::imported::Imported;
+use crate::Error;
 
 /// What the network of a file of weights alone is: such a file has neither its activations nor the order of its layers nor
 /// the size of its images.

@@ -4,6 +4,7 @@ use crate::{
     Error, Figure, Result,
     chart::{Along, Chart},
     scale::{Scale, range_of, shown, ticks},
+    shape::Color,
     theme::{BLUE, ORANGE},
 };
 
@@ -31,12 +32,14 @@ pub fn learning_rates(curve: &[(f32, f64)], marked: Option<f32>) -> Result<Figur
     let range = range_of(points.iter().map(|point| point.1));
     let y = Scale { ticks: ticks(&range, 8, false), range };
     let mut figure = Figure::new(720.0, 420.0);
+    let marked = points.iter().find(|point| Some(point.0) == marked);
+    let name = marked.map(|(rate, _)| format!("{rate:.1e}"));
+    let legend: Vec<(&str, Color)> = name.iter().map(|name| (name.as_str(), ORANGE)).collect();
     let axes = (("learning rate", Along::Powers(x)), ("smoothed loss", y));
-    let mut chart = Chart::new(&mut figure, (8.0, 688.0), "Loss by learning rate", &[], axes.0, axes.1);
+    let mut chart = Chart::new(&mut figure, (8.0, 688.0), "Loss by learning rate", &legend, axes.0, axes.1);
     chart.line(points.iter().map(place), BLUE, 2.0);
-    for point in points.iter().filter(|point| Some(point.0) == marked) {
+    if let Some(point) = marked {
         chart.dot(place(point), ORANGE, 5.0);
-        chart.text_above(place(point), &format!("{:.1e}", point.0));
     }
     Ok(figure)
 }

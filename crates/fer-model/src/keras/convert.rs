@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use fer_nn::{Activation, MovingVariance, Padding};
 
-use super::Imported;
 use super::file::KerasFile;
+use super::imported::Imported;
 use super::model_config::{Model, Node};
 use super::settings::{ONLY_IN_TRAINING, Settings};
 use crate::layer_config::{LayerConfig, LayerKind, output};

@@ -1,9 +1,11 @@
 //! Files of weights alone, made here, and files of something else.
 
+use std::collections::HashMap;
+
 use hdf5_pure::{AttrValue, FileBuilder};
 
 use super::*;
-use crate::{BlockConfig, DcnnConfig, LayerInfo};
+use crate::{Architecture, BlockConfig, DcnnConfig, LayerInfo};
 
 /// A layer's name and the names and shapes of its weights.
 type Layer = (String, Vec<(&'static str, Vec<u64>)>);
