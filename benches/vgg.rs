@@ -108,7 +108,7 @@ fn faces(batch: usize) -> Result<(Tensor, Tensor), Box<dyn Error>> {
         (0..batch).flat_map(|i| data.image(i).into_iter().map(|&grey| f32::from(grey) / 255.0)).collect();
     let mut shares = vec![0.0_f32; batch * CLASSES];
     for (row, &label) in shares.chunks_mut(CLASSES).zip(data.labels().ok_or("no labels")?) {
-        row[usize::from(label)] = 0.75;
+        row[label as usize] = 0.75;
         row[CLASSES - 1] = 0.25;
     }
     Ok((

@@ -35,7 +35,7 @@ pub use read::ReadArgs;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::run::RunFolder;
-use crate::{Error, Output};
+use crate::{Error, Output, Result};
 
 /// What a program's `main` does: reads the command line, runs the command with the standard output, and tells warnings and
 /// errors to the standard error.
@@ -78,7 +78,7 @@ pub fn main<A: Parser, E: Display>(run: impl FnOnce(&A, &mut dyn Write) -> Resul
 ///
 /// # Errors
 /// [`Error::Settings`] for 0, when threads were started before or cannot be.
-pub fn start_threads(threads: Option<usize>) -> Result<(), Error> {
+pub fn start_threads(threads: Option<usize>) -> Result<()> {
     let most = std::thread::available_parallelism().map_or(1, usize::from).saturating_mul(4).max(64);
     let started = match threads {
         Some(0) => return Err(Error::Settings("--threads is 0; allowed: at least 1".into())),
@@ -94,7 +94,7 @@ pub fn start_threads(threads: Option<usize>) -> Result<(), Error> {
 }
 
 /// A folder for results; where it holds some, the error says which flags help.
-fn folder(path: &Path, overwrite: bool, flags: &str) -> Result<RunFolder, Error> {
+fn folder(path: &Path, overwrite: bool, flags: &str) -> Result<RunFolder> {
     RunFolder::new(path, overwrite).map_err(|e| match e {
         Error::Held { .. } => Error::Settings(format!("{e}; {flags}, --out names another folder")),
         e => e,

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use fer_data::Shape;
 
+/// A result with the error of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// An error of this crate or of one that it puts to work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

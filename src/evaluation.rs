@@ -8,7 +8,7 @@ use fer_model::{Classifier, Input};
 use image::DynamicImage;
 use ndarray::Array2;
 
-use crate::Error;
+use crate::{Error, Result};
 
 /// Equal-width bins of the calibration error.
 const BINS: usize = 15;
@@ -35,7 +35,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// When the data has no labels or no rows, a class that the model does not know, or images of another size.
-    pub fn new(classifier: &Classifier, data: &Dataset) -> Result<Self, Error> {
+    pub fn new(classifier: &Classifier, data: &Dataset) -> Result<Self> {
         let names = classifier.labels().to_vec();
         let Input { channels, height, width } = classifier.input();
         let (found, expected) = (data.shape(), Shape { channels, height, width });
@@ -47,11 +47,11 @@ impl Evaluation {
         };
         // The model may spell an emotion otherwise.
         let known = Vocabulary::new(names.iter().map(String::as_str))?;
-        let class_of = |label: &u8| {
+        let class_of = |label: &u32| {
             let class = data.encoder().name(*label).unwrap_or_default();
             known
                 .label(class)
-                .map(usize::from)
+                .map(|label| label as usize)
                 .ok_or_else(|| Error::UnknownClass { class: class.to_owned(), known: names.join(", ") })
         };
         let truth = labels.iter().map(class_of).collect::<Result<Vec<_>, _>>()?;
@@ -69,7 +69,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// Never for an evaluation that [`new`](Self::new) made.
-    pub fn matrix(&self) -> Result<ConfusionMatrix, Error> {
+    pub fn matrix(&self) -> Result<ConfusionMatrix> {
         Ok(ConfusionMatrix::new(&self.truth, &self.predicted, self.names.len())?)
     }
 
@@ -107,7 +107,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// Never for an evaluation that [`new`](Self::new) made.
-    pub fn scores(&self) -> Result<String, Error> {
+    pub fn scores(&self) -> Result<String> {
         let matrix = self.matrix()?;
         let (truth, probabilities) = (&self.truth, self.probabilities.view());
         let mut text = format!(

@@ -2,7 +2,7 @@
 
 use fer_plot::Figure;
 
-use crate::{Error, Evaluation};
+use crate::{Evaluation, Result};
 
 /// Equal-width bins of the reliability diagram.
 const BINS: usize = 10;
@@ -15,7 +15,7 @@ pub(crate) struct ProbabilityFigures {
     pub reliability: Figure,
 }
 
-pub(crate) fn of_probabilities(evaluation: &Evaluation) -> Result<ProbabilityFigures, Error> {
+pub(crate) fn of_probabilities(evaluation: &Evaluation) -> Result<ProbabilityFigures> {
     let (truth, probabilities) = (&evaluation.truth, evaluation.probabilities.view());
     // A class that does not occur has no curve.
     let classes: Vec<usize> = (0..evaluation.names.len()).filter(|class| truth.contains(class)).collect();

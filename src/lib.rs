@@ -13,7 +13,7 @@ pub mod run;
 mod tracker;
 
 pub use device_loader::DeviceLoader;
-pub use error::Error;
+pub use error::{Error, Result};
 pub use evaluation::{Comparison, Evaluation};
 pub use files::write_file;
 pub use output::Output;

@@ -5,7 +5,7 @@ use fer_model::{Classifier, Prediction};
 use image::{DynamicImage, RgbImage};
 use rayon::prelude::*;
 
-use crate::Error;
+use crate::Result;
 
 /// A face in a picture and what it shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ impl Recognizer {
     /// # Errors
     /// When there is no memory for them.
     #[cfg(feature = "pretrained")]
-    pub fn pretrained() -> Result<Self, Error> {
+    pub fn pretrained() -> Result<Self> {
         Ok(Self::new(Detector::new()?, Classifier::pretrained()?))
     }
 
@@ -67,7 +67,7 @@ impl Recognizer {
     ///
     /// # Errors
     /// When there is no memory, or the model takes other than grey or RGB images.
-    pub fn recognize(&self, picture: &DynamicImage) -> Result<Vec<FaceExpression>, Error> {
+    pub fn recognize(&self, picture: &DynamicImage) -> Result<Vec<FaceExpression>> {
         match picture {
             DynamicImage::ImageRgb8(picture) => self.recognize_rgb(picture),
             other => self.recognize_rgb(&other.to_rgb8()),
@@ -78,7 +78,7 @@ impl Recognizer {
     ///
     /// # Errors
     /// As [`recognize`](Self::recognize).
-    pub fn recognize_rgb(&self, picture: &RgbImage) -> Result<Vec<FaceExpression>, Error> {
+    pub fn recognize_rgb(&self, picture: &RgbImage) -> Result<Vec<FaceExpression>> {
         let mut answers = self.recognize_batch(std::slice::from_ref(picture))?;
         // One picture gives one answer.
         Ok(answers.swap_remove(0))
@@ -88,7 +88,7 @@ impl Recognizer {
     ///
     /// # Errors
     /// As [`recognize`](Self::recognize).
-    pub fn recognize_batch(&self, pictures: &[RgbImage]) -> Result<Vec<Vec<FaceExpression>>, Error> {
+    pub fn recognize_batch(&self, pictures: &[RgbImage]) -> Result<Vec<Vec<FaceExpression>>> {
         self.classify(pictures.par_iter().map(|picture| self.find(picture)).collect::<Result<_, _>>()?)
     }
 
@@ -96,7 +96,7 @@ impl Recognizer {
     ///
     /// # Errors
     /// When there is no memory.
-    pub fn find(&self, picture: &RgbImage) -> Result<Vec<FaceCrop>, Error> {
+    pub fn find(&self, picture: &RgbImage) -> Result<Vec<FaceCrop>> {
         let input = self.classifier.input();
         let side = input.height.max(input.width) as u32;
         let crop = |face: &Face| match input.channels {
@@ -111,7 +111,7 @@ impl Recognizer {
     ///
     /// # Errors
     /// As [`recognize`](Self::recognize).
-    pub fn classify(&self, found: Vec<Vec<FaceCrop>>) -> Result<Vec<Vec<FaceExpression>>, Error> {
+    pub fn classify(&self, found: Vec<Vec<FaceCrop>>) -> Result<Vec<Vec<FaceExpression>>> {
         let (counts, faces): (Vec<usize>, Vec<Vec<FaceCrop>>) =
             found.into_iter().map(|faces| (faces.len(), faces)).unzip();
         let (faces, crops): (Vec<Face>, Vec<DynamicImage>) =

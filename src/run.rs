@@ -41,7 +41,7 @@ pub use folder::RunFolder;
 pub use record::{Record, RunResult};
 pub use settings::Settings;
 
-use crate::{DeviceLoader, Error, Output};
+use crate::{DeviceLoader, Error, Output, Result};
 
 /// A training, as it is to be made.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Run {
     ///
     /// # Errors
     /// Those of [`RunFolder::open`].
-    pub fn resume(path: impl Into<PathBuf>) -> Result<Self, Error> {
+    pub fn resume(path: impl Into<PathBuf>) -> Result<Self> {
         let (folder, record) = RunFolder::open(path)?;
         Ok(Self { recorded: Some(record.clone()), ..Self::new(folder, record.settings) })
     }
@@ -94,14 +94,14 @@ impl Run {
     /// # Errors
     /// When the settings are invalid, the data cannot be read or is not that of the run to resume, the training fails or a
     /// file cannot be written. What `out` says comes last, and a closed pipe is no error.
-    pub fn train(&self, callbacks: &mut [&mut dyn Callback], out: &mut dyn Write) -> Result<RunEnd, Error> {
+    pub fn train(&self, callbacks: &mut [&mut dyn Callback], out: &mut dyn Write) -> Result<RunEnd> {
         let mut out = Output::new(out);
         let end = self.train_telling(callbacks, &mut out)?;
         out.finish()?;
         Ok(end)
     }
 
-    fn train_telling(&self, callbacks: &mut [&mut dyn Callback], out: &mut Output) -> Result<RunEnd, Error> {
+    fn train_telling(&self, callbacks: &mut [&mut dyn Callback], out: &mut Output) -> Result<RunEnd> {
         let mut settings = self.settings.clone();
         settings.check()?;
         if let Some(record) = &self.recorded {
@@ -160,7 +160,7 @@ impl Run {
         [train, valid]: [&DeviceLoader; 2],
         settings: &Settings,
         callbacks: &mut [&mut dyn Callback],
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome> {
         // The notebook's two, in its order; the others watch.
         let mut early_stopping = EarlyStopping::new(settings.early_stopping.clone());
         let mut reduce_lr = ReduceLrOnPlateau::new(settings.reduce_lr.clone())?;
@@ -181,7 +181,7 @@ impl Run {
     }
 
     /// The record of a run that has only begun. A run to resume must have had the same faces.
-    fn record(&self, settings: Settings, faces: &Faces) -> Result<Record, Error> {
+    fn record(&self, settings: Settings, faces: &Faces) -> Result<Record> {
         let source = faces.chosen.source().clone();
         if let Some(Record { source: Source { md5, .. }, ferplus, .. }) = &self.recorded {
             if source.md5 != *md5 {
@@ -206,7 +206,7 @@ impl Run {
     }
 
     /// The batches to train and to validate on.
-    fn batches(&self, settings: &Settings, faces: &Faces) -> Result<(DeviceLoader, DeviceLoader), Error> {
+    fn batches(&self, settings: &Settings, faces: &Faces) -> Result<(DeviceLoader, DeviceLoader)> {
         let &Settings { batch_size, drop_last, .. } = settings;
         let loader = LoaderConfig { batch_size, drop_last, seed: settings.train.seed, ..Default::default() };
         let unshuffled = LoaderConfig { shuffle: false, drop_last: false, ..loader };

@@ -45,7 +45,7 @@ fn splits_match_scikit_learn() -> Result<(), Box<dyn Error>> {
     let cases = golden()?.cases;
     assert!(cases.len() > 30);
     for case in cases {
-        let labels: Vec<u8> = case.labels.bytes().map(|digit| digit - b'0').collect();
+        let labels: Vec<u32> = case.labels.bytes().map(|digit| u32::from(digit - b'0')).collect();
         let data = Dataset::new(Array3::zeros((labels.len(), 1, 1)), Some(labels), None)?;
         let split = Split::stratified(case.test_size).seed(case.seed).stratify(case.stratify);
         let subsets = data.split(split)?;

@@ -71,7 +71,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         Some(votes) => all.with_ferplus_votes(&FerPlus::open(votes)?)?.0,
         None => all.clone(),
     };
-    let labels: Vec<u8> = serde_json::from_value(settings["labels"].clone())?;
+    let labels: Vec<u32> = serde_json::from_value(settings["labels"].clone())?;
     let chosen = if labels.is_empty() { labelled } else { labelled.select(&labels)? };
     let of = |usage| chosen.select_usage(usage).map(|rows| rows.without_ties());
     let (public, private) = (of(Usage::PublicTest)?, of(Usage::PrivateTest)?);

@@ -10,7 +10,7 @@ use fer_model::{Classifier, Views};
 
 use crate::command::{ReadArgs, predictions, results};
 use crate::run::{RunFolder, title, with_ferplus};
-use crate::{Comparison, Error, Evaluation, write_file};
+use crate::{Comparison, Error, Evaluation, Result, write_file};
 
 /// How good a model is on data, or how good predictions in a file are.
 #[derive(Debug, Parser)]
@@ -26,7 +26,7 @@ pub struct Args {
     pub read: ReadArgs,
     /// The labels to evaluate [default: the model's].
     #[arg(long, value_delimiter = ',', requires = "data")]
-    pub labels: Option<Vec<u8>>,
+    pub labels: Option<Vec<u32>>,
     /// Evaluate the validation rows (the test rows, where it has them) of this split file.
     #[arg(long, requires = "data", conflicts_with = "usage")]
     pub split: Option<PathBuf>,
@@ -61,7 +61,7 @@ pub struct Args {
 /// # Errors
 /// When the folder may not be written to, model, data or predictions cannot be read or do not belong together, or a file
 /// cannot be written; what `out` says.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let folder = match &args.out {
         Some(path) => {
             Some(super::folder(path, args.overwrite, "--overwrite replaces what is evaluated there")?)
@@ -84,7 +84,7 @@ fn evaluate(
     args: &Args,
     folder: Option<&RunFolder>,
     out: &mut dyn Write,
-) -> Result<String, Error> {
+) -> Result<String> {
     let device = fer_nn::device(args.device.as_deref().unwrap_or("auto"))?;
     let views = match args.views.as_deref() {
         Some("mirror") => Views { mirror: true, shift: 0 },
@@ -152,7 +152,7 @@ fn rows_to_evaluate(
     recorded: Option<Dataset>,
     args: &Args,
     out: &mut dyn Write,
-) -> Result<(Dataset, Option<Dataset>), Error> {
+) -> Result<(Dataset, Option<Dataset>)> {
     if let Some(file) = &args.split {
         let subsets = Subsets::read_csv(file, chosen)?;
         return Ok((subsets.test.unwrap_or(subsets.valid), Some(subsets.train)));
@@ -175,7 +175,7 @@ fn rows_to_evaluate(
 
 /// The rows of this data, before any FER+, that a model was trained on, when it was on this data: its run is
 /// recorded beside it.
-fn trained_on(all: &Dataset, model: &Path) -> Result<Option<Dataset>, Error> {
+fn trained_on(all: &Dataset, model: &Path) -> Result<Option<Dataset>> {
     let path = model.join("run.json");
     let Ok(record) = std::fs::read_to_string(&path) else { return Ok(None) };
     let record: serde_json::Value = match serde_json::from_str(&record) {
@@ -189,7 +189,7 @@ fn trained_on(all: &Dataset, model: &Path) -> Result<Option<Dataset>, Error> {
 }
 
 /// The data's labels that the model tells apart.
-fn labels_of(classifier: &Classifier, vocabulary: &Vocabulary) -> Result<Vec<u8>, Error> {
+fn labels_of(classifier: &Classifier, vocabulary: &Vocabulary) -> Result<Vec<u32>> {
     let code = |name: &String| {
         let reason =
             || format!("the model's label '{name}' is none of the data's; give --labels or --classes");

@@ -8,7 +8,7 @@ use clap::Parser;
 use fer_data::{Audit, Dataset, Split, UsageAudit};
 
 use crate::command::ReadArgs;
-use crate::{Error, write_file};
+use crate::{Error, Result, write_file};
 
 /// Looks at a dataset: shape, first rows, labels, counts, audit and two figures.
 #[derive(Debug, Parser)]
@@ -21,7 +21,7 @@ pub struct Args {
     pub read: ReadArgs,
     /// Keep these labels only.
     #[arg(long, value_delimiter = ',')]
-    pub labels: Option<Vec<u8>>,
+    pub labels: Option<Vec<u32>>,
     /// The folder for audit.json and the figures.
     #[arg(long)]
     pub out: PathBuf,
@@ -31,7 +31,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the data cannot be read or holds none of the labels, or a file cannot be written; what `out` says.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let all = Dataset::open_with(&args.data, &args.read.config())?;
     let data = match &args.labels {
         Some(labels) => all.select(labels)?,
@@ -50,7 +50,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
         let counts: Vec<(&str, u64)> =
             audit.classes.iter().map(|class| (class.name.as_str(), class.rows as u64)).collect();
         fer_plot::class_counts(&counts)?.save(args.out.join("class_counts"))?;
-        let labels: Vec<usize> = labels.iter().map(|&label| usize::from(label)).collect();
+        let labels: Vec<usize> = labels.iter().map(|&label| label as usize).collect();
         let names: Vec<&str> = data.encoder().vocabulary().names().iter().map(String::as_str).collect();
         fer_plot::sample_grid(&labels, &names, |i| data.image(i))?.save(args.out.join("sample_grid"))?;
     }

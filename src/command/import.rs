@@ -9,7 +9,7 @@ use fer_data::EMOTIONS;
 use fer_model::keras::{self, Imported, Structure};
 use fer_model::{Error as ModelError, Preprocessing};
 
-use crate::Error;
+use crate::{Error, Result};
 
 /// Turns a Keras model, a `.keras` or `.h5` file, into a model of this project.
 #[derive(Debug, Parser)]
@@ -46,7 +46,7 @@ pub struct Args {
 /// # Errors
 /// When the file is no Keras model or has a layer that cannot be imported, the names are not one a class, or the model
 /// cannot be written; what `out` says.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let folder = super::folder(&args.out, args.overwrite, "--overwrite deletes them")?;
     let imported = imported(args, out)?;
     let labels = args.label_names.clone().unwrap_or_else(|| default_labels(imported.classes));
@@ -86,7 +86,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
 }
 
 /// The network in the file, with the description that flags give or that lies beside it.
-fn imported(args: &Args, out: &mut dyn Write) -> Result<Imported, Error> {
+fn imported(args: &Args, out: &mut dyn Write) -> Result<Imported> {
     let json = |path: &Path| match std::fs::read_to_string(path) {
         Ok(text) => Ok(Structure::Json(text)),
         Err(source) => Err(Error::Io { path: path.to_owned(), source }),

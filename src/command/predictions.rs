@@ -5,12 +5,12 @@ use std::path::Path;
 
 use fer_metrics::ConfusionMatrix;
 
-use crate::Error;
 use crate::command::results;
 use crate::run::RunFolder;
+use crate::{Error, Result};
 
 /// The report of the file as text; with a folder it is written there, with its figure.
-pub(super) fn evaluate(file: &Path, folder: Option<&RunFolder>) -> Result<String, Error> {
+pub(super) fn evaluate(file: &Path, folder: Option<&RunFolder>) -> Result<String> {
     let (truth, predicted) = read(file)?;
     let mut names: Vec<String> = truth.iter().chain(&predicted).cloned().collect();
     names.sort();
@@ -64,7 +64,7 @@ fn some_of(labels: &[String]) -> String {
 }
 
 /// The columns `label` and `predicted`. Where all labels are numbers, equal ones are written alike: 1 and 1.0 are one label.
-fn read(path: &Path) -> Result<(Vec<String>, Vec<String>), Error> {
+fn read(path: &Path) -> Result<(Vec<String>, Vec<String>)> {
     let wrong = |reason: String| Error::Format { path: path.to_owned(), reason };
     let of_csv = |e: csv::Error| wrong(e.to_string());
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(of_csv)?;

@@ -3,7 +3,7 @@
 use fer_metrics::ConfusionMatrix;
 
 use crate::run::RunFolder;
-use crate::{Error, Evaluation, figures, write_file};
+use crate::{Evaluation, Result, figures, write_file};
 
 /// Writes the report and the figure.
 pub(super) fn write(
@@ -11,13 +11,13 @@ pub(super) fn write(
     text: &str,
     matrix: &ConfusionMatrix,
     names: &[String],
-) -> Result<(), Error> {
+) -> Result<()> {
     write_file(folder.join("classification_report.txt"), text)?;
     Ok(fer_plot::confusion_matrix(matrix, names)?.save(folder.join("confusion_matrix"))?)
 }
 
 /// Draws what a model's probabilities are worth.
-pub(super) fn draw_probabilities(folder: &RunFolder, evaluation: &Evaluation) -> Result<(), Error> {
+pub(super) fn draw_probabilities(folder: &RunFolder, evaluation: &Evaluation) -> Result<()> {
     let figures = figures::of_probabilities(evaluation)?;
     if let Some(roc_curves) = figures.roc_curves {
         roc_curves.save(folder.join("roc_curves"))?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fer_data::{Dataset, Split, Stratify};
 
-use crate::Error;
+use crate::Result;
 use crate::command::ReadArgs;
 
 /// Writes the split of scikit-learn's train_test_split, row for row.
@@ -21,7 +21,7 @@ pub struct Args {
     pub read: ReadArgs,
     /// Keep these labels only.
     #[arg(long, value_delimiter = ',')]
-    pub labels: Option<Vec<u8>>,
+    pub labels: Option<Vec<u32>>,
     /// The part of the rows to validate on, between 0 and 1.
     #[arg(long, default_value_t = 0.1)]
     pub test_size: f64,
@@ -40,7 +40,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the data cannot be read or split so, or the file cannot be written; what `out` says.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let all = Dataset::open_with(&args.data, &args.read.config())?;
     let data = match &args.labels {
         Some(labels) => all.select(labels)?,

@@ -14,7 +14,7 @@ use toml::Value;
 
 use crate::command::ReadArgs;
 use crate::run::{Run, RunEnd, Settings};
-use crate::{Error, Output};
+use crate::{Error, Output, Result};
 
 /// Trains the DCNN, or the network of a recipe: from a file of faces to a model, its report and its figures.
 ///
@@ -30,7 +30,7 @@ pub struct Args {
     /// The labels to tell apart, by their places among the classes from 0 [default: 3,4,6; all of other classes than
     /// FER2013's].
     #[arg(long, value_delimiter = ',')]
-    pub labels: Option<Vec<u8>>,
+    pub labels: Option<Vec<u32>>,
     /// The notebook's stratified tenth, or the official split by Usage [default: notebook].
     #[arg(long)]
     pub split: Option<SplitName>,
@@ -111,7 +111,7 @@ pub struct Caller<'a> {
 ///
 /// # Errors
 /// When the settings are invalid, the data cannot be read, the training fails or a file cannot be written.
-pub fn run(args: &Args, out: &mut dyn Write, caller: Caller) -> Result<ExitCode, Error> {
+pub fn run(args: &Args, out: &mut dyn Write, caller: Caller) -> Result<ExitCode> {
     let device = fer_nn::device(&args.device)?;
     if args.threads.is_some() {
         super::start_threads(args.threads)?;
@@ -144,7 +144,7 @@ pub fn run(args: &Args, out: &mut dyn Write, caller: Caller) -> Result<ExitCode,
 
 impl Args {
     /// The settings of a new run: the defaults, then the recipe, then the flags.
-    fn settings(&self) -> Result<Settings, Error> {
+    fn settings(&self) -> Result<Settings> {
         let base = if self.data.is_some() { Settings::default() } else { Settings::drawn() };
         let mut settings = match &self.config {
             Some(path) => base.with_recipe(path)?,
@@ -156,7 +156,7 @@ impl Args {
     }
 
     /// The run to go on with, whose settings flags may only confirm, but for the number of epochs.
-    fn resumed(&self) -> Result<Run, Error> {
+    fn resumed(&self) -> Result<Run> {
         if self.config.is_some() {
             return Err(Error::Settings(
                 "--config cannot be changed on --resume; the run keeps its settings".into(),
@@ -171,7 +171,7 @@ impl Args {
     }
 
     /// Puts the flags that were given in the place of the settings.
-    fn change(&self, settings: &mut Settings) -> Result<(), Error> {
+    fn change(&self, settings: &mut Settings) -> Result<()> {
         if let Some(classes) = &self.read.classes {
             // The notebook's three are of FER2013.
             if *classes != settings.read.classes {
@@ -218,6 +218,6 @@ impl Args {
 }
 
 /// What a recipe would call by this name.
-fn named<T: DeserializeOwned>(flag: &str, name: &str) -> Result<T, Error> {
+fn named<T: DeserializeOwned>(flag: &str, name: &str) -> Result<T> {
     T::deserialize(Value::from(name)).map_err(|e| Error::Settings(format!("{flag} {name}: {e}")))
 }

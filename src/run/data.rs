@@ -6,8 +6,8 @@ use std::path::Path;
 use fer_data::{Dataset, FerPlus, FerPlusTargets, Shape, Source, Subsets};
 use serde_json::{Value, json};
 
-use crate::Error;
 use crate::run::settings::Settings;
+use crate::{Error, Result};
 
 /// The faces of a run.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Faces {
     /// # Errors
     /// When data or votes cannot be read, do not belong together, or have not what labels and split ask for; what
     /// `out` says.
-    pub fn read(settings: &Settings, out: &mut dyn Write) -> Result<Self, Error> {
+    pub fn read(settings: &Settings, out: &mut dyn Write) -> Result<Self> {
         let all = match &settings.data {
             Some(path) => Dataset::open_with(path, &settings.read)?,
             None => Dataset::drawn(settings.drawn_faces, settings.train.seed),
@@ -81,7 +81,7 @@ pub(crate) fn title(source: &Source) -> String {
     format!("{}, md5 {}", source.name.as_deref().unwrap_or(&source.path), source.md5)
 }
 
-fn describe(data: &Dataset, out: &mut dyn Write) -> Result<(), Error> {
+fn describe(data: &Dataset, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "{}", title(data.source()))?;
     writeln!(out, "{:?}\n\n{}", (data.len(), 3), data.first_rows(5))?;
     writeln!(out, "labels in order of appearance: {:?}", data.label_order())?;
@@ -91,7 +91,7 @@ fn describe(data: &Dataset, out: &mut dyn Write) -> Result<(), Error> {
     Ok(writeln!(out, "images: {}\n", data.shape())?)
 }
 
-fn split(chosen: &Dataset, settings: &Settings, out: &mut dyn Write) -> Result<Subsets, Error> {
+fn split(chosen: &Dataset, settings: &Settings, out: &mut dyn Write) -> Result<Subsets> {
     let mut subsets = chosen.split(settings.split)?;
     // A tie has no right answer to be measured by.
     let measured = |subsets: &Subsets| subsets.valid.len() + subsets.test.as_ref().map_or(0, Dataset::len);
@@ -120,7 +120,7 @@ pub(crate) fn with_ferplus(
     all: &Dataset,
     votes: &Path,
     targets: Option<FerPlusTargets>,
-) -> Result<(Dataset, Value, String), Error> {
+) -> Result<(Dataset, Value, String)> {
     let ferplus = FerPlus::open(votes)?;
     let (kept, counts) = match targets {
         Some(FerPlusTargets::Votes) => all.with_ferplus_votes(&ferplus)?,

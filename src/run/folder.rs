@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::run::record::Record;
-use crate::{Error, write_file};
+use crate::{Error, Result, write_file};
 
 /// The names of everything that a run, an evaluation or an import writes.
 const CONTENTS: [&str; 28] = [
@@ -47,7 +47,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Held`] when it holds a run or results that may not be overwritten.
-    pub fn new(path: impl Into<PathBuf>, overwrite: bool) -> Result<Self, Error> {
+    pub fn new(path: impl Into<PathBuf>, overwrite: bool) -> Result<Self> {
         let folder = Self(path.into());
         let held = folder.held().next();
         match held {
@@ -60,7 +60,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Io`] without a `run.json`, [`Error::Format`] with one that no run has written.
-    pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Record), Error> {
+    pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Record)> {
         let folder = Self(path.into());
         let path = folder.join("run.json");
         let text = match fs::read_to_string(&path) {
@@ -77,7 +77,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Io`] with the file that cannot be deleted.
-    pub fn clear(&self) -> Result<(), Error> {
+    pub fn clear(&self) -> Result<()> {
         for name in self.held() {
             let path = self.join(name);
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
@@ -104,7 +104,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_record(&self, record: &Record) -> Result<(), Error> {
+    pub fn write_record(&self, record: &Record) -> Result<()> {
         let path = self.join("run.json");
         match serde_json::to_string_pretty(record) {
             Ok(text) => write_file(path, text + "\n"),

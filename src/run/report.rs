@@ -9,7 +9,7 @@ use fer_rand::RandomState;
 use crate::run::data::Faces;
 use crate::run::folder::RunFolder;
 use crate::run::record::RunResult;
-use crate::{Comparison, Error, Evaluation, figures, write_file};
+use crate::{Comparison, Evaluation, Result, figures, write_file};
 
 /// Asks the saved model about the validation images, and once about the test images where there are any. Writes what it
 /// answers, and gives it in numbers and in words.
@@ -18,7 +18,7 @@ pub(super) fn write(
     faces: &Faces,
     history: &History,
     views: Views,
-) -> Result<(RunResult, String), Error> {
+) -> Result<(RunResult, String)> {
     let classifier = Classifier::open(folder.path())?;
     let (train, valid) = (&faces.subsets.train, &faces.subsets.valid);
     let comparison = Comparison::new(Evaluation::new(&classifier, valid)?, valid, train);
@@ -79,7 +79,7 @@ fn page(
     [by_epoch, distribution, confusion]: [Figure; 3],
     history: &History,
     evaluation: &Evaluation,
-) -> Result<Figure, Error> {
+) -> Result<Figure> {
     let rate = |log: &EpochLog| (log.epoch as f64, log.learning_rate);
     let rates = history.epochs.iter().map(rate).collect();
     let rates = fer_plot::lines("Learning rate", ("epoch", "learning rate"), &[("rate", rates)])?;
@@ -98,7 +98,7 @@ fn page(
 }
 
 /// The accuracy by several views of each image, and a line that says so; none for one view.
-fn by_views(classifier: &Classifier, data: &Dataset, views: Views) -> Result<Option<(f64, String)>, Error> {
+fn by_views(classifier: &Classifier, data: &Dataset, views: Views) -> Result<Option<(f64, String)>> {
     if views.count() == 1 {
         return Ok(None);
     }

@@ -9,7 +9,7 @@ use fer_nn::Compute;
 use fer_train::{EarlyStoppingConfig, ReduceLrOnPlateauConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, Result};
 
 /// Everything that a run is made from, as `run.json` records it and a recipe may give it. The default is the notebook's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct Settings {
     /// The labels to tell apart, by their places among the classes; an empty list for all. Where they are not given, they are
     /// the notebook's (3, 4, 6) of FER2013's classes, and all of others. A run sorts them, and the class weights with them.
     #[serde(default)]
-    pub labels: Option<Vec<u8>>,
+    pub labels: Option<Vec<u32>>,
     /// Leaves out images of one grey value.
     #[serde(default)]
     pub drop_constant: bool,
@@ -118,7 +118,7 @@ impl Settings {
     }
 
     /// Whether a run of these settings can be gone on with under `other` ones.
-    pub(super) fn check_resumed(&self, other: &Self) -> Result<(), Error> {
+    pub(super) fn check_resumed(&self, other: &Self) -> Result<()> {
         let unchanged = Self {
             data: other.data.clone(),
             ferplus: other.ferplus.clone(),
@@ -136,7 +136,7 @@ impl Settings {
     }
 
     /// The labels to tell apart; none for all.
-    pub fn chosen_labels(&self) -> Vec<u8> {
+    pub fn chosen_labels(&self) -> Vec<u32> {
         match (&self.labels, &self.read.classes) {
             (Some(labels), _) => labels.clone(),
             (None, Classes::Fer2013) => vec![3, 4, 6],
@@ -149,7 +149,7 @@ impl Settings {
         let mut labels = self.chosen_labels();
         let weights = self.train.loss.class_weights.as_mut().filter(|weights| weights.len() == labels.len());
         if let Some(weights) = weights {
-            let mut pairs: Vec<(u8, f64)> = labels.iter().copied().zip(weights.iter().copied()).collect();
+            let mut pairs: Vec<(u32, f64)> = labels.iter().copied().zip(weights.iter().copied()).collect();
             pairs.sort_by_key(|(label, _)| *label);
             *weights = pairs.into_iter().map(|(_, weight)| weight).collect();
         }
@@ -162,7 +162,7 @@ impl Settings {
     ///
     /// # Errors
     /// The first setting that is out of range or does not fit the others.
-    pub(super) fn check(&mut self) -> Result<(), Error> {
+    pub(super) fn check(&mut self) -> Result<()> {
         self.sort_labels();
         self.train.validate()?;
         self.augment.validate()?;

@@ -4,7 +4,7 @@ use std::{convert::Infallible, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, Vocabulary};
+use crate::{Result, Vocabulary, vocabulary::MAX_LABELS};
 
 /// Which classes a file or folder has.
 ///
@@ -76,7 +76,7 @@ impl FromStr for Classes {
 /// The labels of names while they are read.
 pub(crate) enum Naming {
     /// Of a vocabulary, and the texts that were read with their labels.
-    Known(Vocabulary, Vec<(String, u8)>),
+    Known(Vocabulary, Vec<(String, u32)>),
     /// The names that were found, in the order of their appearance.
     Found(Vec<String>),
 }
@@ -90,7 +90,7 @@ impl Naming {
     }
 
     /// The label of a name or number; none when it is no class.
-    pub fn label(&mut self, text: &str) -> Option<u8> {
+    pub fn label(&mut self, text: &str) -> Option<u32> {
         match self {
             Self::Known(vocabulary, seen) => {
                 if let Some((_, label)) = seen.iter().find(|(known, _)| known == text) {
@@ -106,7 +106,7 @@ impl Naming {
                     names.push(text.to_owned());
                     names.len() - 1
                 });
-                u8::try_from(place).ok()
+                (place < MAX_LABELS).then_some(place as u32)
             }
         }
     }
@@ -115,12 +115,12 @@ impl Naming {
     pub fn allowed(&self) -> String {
         match self {
             Self::Known(vocabulary, _) => vocabulary.allowed(),
-            Self::Found(_) => "at most 256 names, at least a letter long".to_owned(),
+            Self::Found(_) => format!("at most {MAX_LABELS} names, at least a letter long"),
         }
     }
 
     /// The vocabulary of these labels, which become places in it.
-    pub fn finish(self, labels: &mut [u8]) -> Result<Vocabulary> {
+    pub fn finish(self, labels: &mut [u32]) -> Result<Vocabulary> {
         let names = match self {
             Self::Known(vocabulary, _) => return Ok(vocabulary),
             Self::Found(names) => names,
@@ -131,8 +131,8 @@ impl Naming {
             sorted.sort_by_key(|name| name.parse::<i64>().unwrap_or_default());
         }
         let vocabulary = Vocabulary::new(sorted)?;
-        let places: Vec<u8> = names.iter().map(|name| vocabulary.label(name).unwrap_or_default()).collect();
-        labels.iter_mut().for_each(|label| *label = places[usize::from(*label)]);
+        let places: Vec<u32> = names.iter().map(|name| vocabulary.label(name).unwrap_or_default()).collect();
+        labels.iter_mut().for_each(|label| *label = places[*label as usize]);
         Ok(vocabulary)
     }
 }

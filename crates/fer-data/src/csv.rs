@@ -57,7 +57,7 @@ struct Rows {
     n: usize,
     shape: Shape,
     pixels: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
     naming: Naming,
     usages: Vec<Usage>,
 }

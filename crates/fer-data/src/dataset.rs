@@ -32,7 +32,7 @@ struct Faces {
 pub struct Dataset {
     faces: Arc<Faces>,
     rows: Arc<[u32]>,
-    labels: Option<Arc<[u8]>>,
+    labels: Option<Arc<[u32]>>,
     encoder: LabelEncoder,
     /// For each row of the source, so that choosing rows leaves them as they are.
     pub(crate) votes: Option<Arc<[RowVotes]>>,
@@ -42,7 +42,7 @@ pub struct Dataset {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ClassCount {
     /// The label: its name's place in the [vocabulary](LabelEncoder::vocabulary).
-    pub label: u8,
+    pub label: u32,
     /// Its name.
     pub name: String,
     /// The rows that have it.
@@ -60,7 +60,7 @@ impl Dataset {
     /// ```
     pub fn drawn(n: usize, seed: u64) -> Self {
         let (pixels, labels) = drawn::draw(n, seed);
-        let source = Source::memory("drawn", [&pixels, &labels]);
+        let source = Source::memory("drawn", &pixels, &labels);
         Self::of(pixels, Shape::grey(48), Some((labels, Vocabulary::fer2013())), None, source)
     }
 
@@ -68,7 +68,7 @@ impl Dataset {
     pub(crate) fn of(
         pixels: Vec<u8>,
         shape: Shape,
-        labels: Option<(Vec<u8>, Vocabulary)>,
+        labels: Option<(Vec<u32>, Vocabulary)>,
         usages: Option<Vec<Usage>>,
         source: Source,
     ) -> Self {
@@ -90,7 +90,7 @@ impl Dataset {
     }
 
     /// The same rows with these labels, one a row; the classes are the labels that occur.
-    pub(crate) fn relabelled(self, labels: Vec<u8>, vocabulary: &Vocabulary) -> Self {
+    pub(crate) fn relabelled(self, labels: Vec<u32>, vocabulary: &Vocabulary) -> Self {
         // Labels are checked where they are read.
         let encoder = LabelEncoder::of(&labels, vocabulary).unwrap_or_default();
         Self { labels: Some(labels.into()), encoder, votes: None, ..self }
@@ -98,7 +98,7 @@ impl Dataset {
 
     /// The same rows with the eight classes of FER+: the winner of each row in view as its label, 0 to 7, and the
     /// votes on each row of the source.
-    pub(crate) fn voted(self, labels: Vec<u8>, votes: Vec<RowVotes>) -> Self {
+    pub(crate) fn voted(self, labels: Vec<u32>, votes: Vec<RowVotes>) -> Self {
         let encoder = LabelEncoder::all_of(&Vocabulary::ferplus());
         Self { labels: Some(labels.into()), encoder, votes: Some(votes.into()), ..self }
     }
@@ -188,12 +188,12 @@ impl Dataset {
     }
 
     /// The label at a position, the place of its name in the vocabulary; none where there is no such position or the data has no labels.
-    pub fn label(&self, i: usize) -> Option<u8> {
+    pub fn label(&self, i: usize) -> Option<u32> {
         self.labels.as_ref()?.get(i).copied()
     }
 
     /// The labels in order, each the place of its name in the vocabulary, if the data has any.
-    pub fn labels(&self) -> Option<&[u8]> {
+    pub fn labels(&self) -> Option<&[u32]> {
         self.labels.as_deref()
     }
 
@@ -225,7 +225,7 @@ impl Dataset {
 
     /// The rows of each class, in the order of the labels.
     pub fn class_counts(&self) -> Vec<ClassCount> {
-        let count = |&label: &u8| ClassCount {
+        let count = |&label: &u32| ClassCount {
             label,
             name: self.encoder.name(label).unwrap_or_default().to_owned(),
             rows: self.positions_of(label).len(),
@@ -234,7 +234,7 @@ impl Dataset {
     }
 
     /// The labels that occur, in the order of their first appearance: pandas' `unique()`.
-    pub fn label_order(&self) -> Vec<u8> {
+    pub fn label_order(&self) -> Vec<u32> {
         let mut order = Vec::new();
         for &label in self.labels().unwrap_or_default() {
             if !order.contains(&label) {
@@ -245,7 +245,7 @@ impl Dataset {
     }
 
     /// The positions of the rows with a label.
-    pub fn positions_of(&self, label: u8) -> Vec<usize> {
+    pub fn positions_of(&self, label: u32) -> Vec<usize> {
         let labels = self.labels().unwrap_or_default();
         labels.iter().enumerate().filter(|(_, found)| **found == label).map(|(i, _)| i).collect()
     }
@@ -268,7 +268,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Invalid`] for no label or one that the data cannot have; [`Error::Missing`] when no row has one of them.
-    pub fn select(&self, labels: &[u8]) -> Result<Self> {
+    pub fn select(&self, labels: &[u32]) -> Result<Self> {
         let vocabulary = self.encoder.vocabulary();
         let encoder = LabelEncoder::of(labels, vocabulary)?;
         if encoder.is_empty() {

@@ -10,14 +10,14 @@ use fer_rand::{Philox, Purpose, Stream};
 use rand::Rng;
 
 const SIDE: usize = 48;
-const HAPPY: u8 = 3;
-const SAD: u8 = 4;
-const NEUTRAL: u8 = 6;
+const HAPPY: u32 = 3;
+const SAD: u32 = 4;
+const NEUTRAL: u32 = 6;
 
 /// Draws `n` faces: their pixels, (n, 48, 48), and labels: 3 happy, 4 sad, 6 neutral.
 ///
 /// Face `i` depends on `seed` and `i` alone. The labels are in the proportions of FER2013.
-pub(crate) fn draw(n: usize, seed: u64) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn draw(n: usize, seed: u64) -> (Vec<u8>, Vec<u32>) {
     let mut pixels = Vec::with_capacity(n * SIDE * SIDE);
     let mut labels = Vec::with_capacity(n);
     for i in 0..n {
@@ -69,7 +69,7 @@ struct Expression {
 }
 
 impl Expression {
-    fn sample(label: u8, rng: &mut Philox) -> Self {
+    fn sample(label: u32, rng: &mut Philox) -> Self {
         match label {
             HAPPY => Self {
                 mouth_lift: uniform(rng, 0.12, 0.28),
@@ -118,7 +118,7 @@ struct Face {
 }
 
 impl Face {
-    fn sample(label: u8, rng: &mut Philox) -> Self {
+    fn sample(label: u32, rng: &mut Philox) -> Self {
         Self {
             expression: Expression::sample(label, rng),
             yaw: bell(rng, 0.13),

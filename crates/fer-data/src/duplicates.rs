@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Error, Subsets};
+use crate::{Dataset, Error, Result, Subsets};
 
 /// What a split does with images that occur more than once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub enum Duplicates {
 impl FromStr for Duplicates {
     type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self, Error> {
+    fn from_str(name: &str) -> Result<Self> {
         match name {
             "keep" => Ok(Self::Keep),
             "drop" => Ok(Self::Drop),

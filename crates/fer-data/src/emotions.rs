@@ -16,12 +16,12 @@ pub const FERPLUS_EMOTIONS: [&str; 8] =
 /// assert_eq!(fer_data::emotion_code("contempt"), Some(7));
 /// assert_eq!(fer_data::emotion_code("bored"), None);
 /// ```
-pub fn emotion_code(name: &str) -> Option<u8> {
-    emotion(name).or_else(|| name.parse().ok().filter(|code| usize::from(*code) < FERPLUS_EMOTIONS.len()))
+pub fn emotion_code(name: &str) -> Option<u32> {
+    emotion(name).or_else(|| name.parse().ok().filter(|code| (*code as usize) < FERPLUS_EMOTIONS.len()))
 }
 
 /// As [`emotion_code`], of names alone.
-pub(crate) fn emotion(name: &str) -> Option<u8> {
+pub(crate) fn emotion(name: &str) -> Option<u32> {
     Some(match name.to_lowercase().as_str() {
         "anger" | "angry" => 0,
         "disgust" | "disgusted" => 1,

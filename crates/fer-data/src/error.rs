@@ -96,7 +96,7 @@ pub enum Error {
     #[error("label {label} is not among the classes {classes}")]
     UnseenLabel {
         /// The label.
-        label: u8,
+        label: u32,
         /// The classes of the encoder, with their names.
         classes: String,
     },

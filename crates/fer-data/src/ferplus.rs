@@ -35,7 +35,7 @@ pub struct Votes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Majority {
     /// An emotion: its code, 0 to 6.
-    Emotion(u8),
+    Emotion(u32),
     /// Contempt.
     Contempt,
     /// None of the emotions.
@@ -59,7 +59,7 @@ impl Votes {
     pub fn majority(&self) -> Majority {
         let all = self.all();
         let most = all.iter().copied().max().unwrap_or(0);
-        let mut winners = (0_u8..).zip(all).filter(|(_, votes)| *votes == most).map(|(column, _)| column);
+        let mut winners = (0_u32..).zip(all).filter(|(_, votes)| *votes == most).map(|(column, _)| column);
         match (winners.next(), winners.next()) {
             (Some(7), None) => Majority::Contempt,
             (Some(8), None) => Majority::Unknown,

@@ -35,7 +35,7 @@ pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
     }
     if numbered && config.classes == Classes::Fer2013 {
         let codes: Vec<String> =
-            (0..).zip(EMOTIONS).map(|(code, name): (u8, _)| format!("{code} {name}")).collect();
+            (0..).zip(EMOTIONS).map(|(code, name): (u32, _)| format!("{code} {name}")).collect();
         tracing::warn!(
             "{}: folders that are numbers are taken for FER2013's codes ({}); name them by emotion where the numbers mean \
              something else, as in RAF-DB and AffectNet, or say the data set's classes",
@@ -68,7 +68,7 @@ pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
     if !config.colour {
         log_conversion(&root.display().to_string(), coloured, files.len());
     }
-    let mut labels: Vec<u8> = files.iter().map(|file| file.label).collect();
+    let mut labels: Vec<u32> = files.iter().map(|file| file.label).collect();
     let vocabulary = classes.finish(&mut labels)?;
     let usages = files.iter().map(|file| file.usage).collect();
     Ok(Dataset::of(pixels, shape, Some((labels, vocabulary)), usages, Source::new(root, hex(sums))))
@@ -76,7 +76,7 @@ pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
 
 struct ImageFile {
     path: PathBuf,
-    label: u8,
+    label: u32,
     usage: Option<Usage>,
 }
 
@@ -133,7 +133,7 @@ impl Found {
                     classes: self.classes.allowed(),
                 });
             };
-            self.numbered |= name.parse::<u8>().is_ok();
+            self.numbered |= name.parse::<u32>().is_ok();
             for (name, path) in entries(&class)? {
                 if path.is_dir() {
                     return Err(layout(&class, format!("a folder `{}`", shorten(&name))));

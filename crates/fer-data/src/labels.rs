@@ -21,7 +21,7 @@ use crate::{Error, Result, Vocabulary};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct LabelEncoder {
-    labels: Vec<u8>,
+    labels: Vec<u32>,
     vocabulary: Vocabulary,
 }
 
@@ -29,9 +29,9 @@ pub struct LabelEncoder {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {
-    Fer2013(Vec<u8>),
-    FerPlus { ferplus: Vec<u8> },
-    Other { labels: Vec<u8>, vocabulary: Vocabulary },
+    Fer2013(Vec<u32>),
+    FerPlus { ferplus: Vec<u32> },
+    Other { labels: Vec<u32>, vocabulary: Vocabulary },
 }
 
 impl LabelEncoder {
@@ -39,7 +39,7 @@ impl LabelEncoder {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a label over 6.
-    pub fn new(labels: &[u8]) -> Result<Self> {
+    pub fn new(labels: &[u32]) -> Result<Self> {
         Self::of(labels, &Vocabulary::fer2013())
     }
 
@@ -47,13 +47,13 @@ impl LabelEncoder {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a label over 7.
-    pub fn ferplus(labels: &[u8]) -> Result<Self> {
+    pub fn ferplus(labels: &[u32]) -> Result<Self> {
         Self::of(labels, &Vocabulary::ferplus())
     }
 
     /// All names of a vocabulary as classes.
     pub fn all_of(vocabulary: &Vocabulary) -> Self {
-        let labels = (0..vocabulary.names().len()).map(|label| label as u8).collect();
+        let labels = (0..vocabulary.names().len() as u32).collect();
         Self { labels, vocabulary: vocabulary.clone() }
     }
 
@@ -61,17 +61,16 @@ impl LabelEncoder {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a label beyond the names.
-    pub fn of(labels: &[u8], vocabulary: &Vocabulary) -> Result<Self> {
+    pub fn of(labels: &[u32], vocabulary: &Vocabulary) -> Result<Self> {
         let mut present = vec![false; vocabulary.names().len()];
         for &label in labels {
-            *present.get_mut(usize::from(label)).ok_or_else(|| Error::Invalid {
+            *present.get_mut(label as usize).ok_or_else(|| Error::Invalid {
                 name: "label",
                 found: label.to_string(),
                 allowed: format!("0 to {}", vocabulary.names().len() - 1),
             })? = true;
         }
-        let labels =
-            (0..=u8::MAX).zip(present).filter_map(|(label, present)| present.then_some(label)).collect();
+        let labels = (0..).zip(present).filter_map(|(label, present)| present.then_some(label)).collect();
         Ok(Self { labels, vocabulary: vocabulary.clone() })
     }
 
@@ -79,7 +78,7 @@ impl LabelEncoder {
     ///
     /// # Errors
     /// [`Error::UnseenLabel`] for a label that is not among the classes.
-    pub fn encode(&self, label: u8) -> Result<u32> {
+    pub fn encode(&self, label: u32) -> Result<u32> {
         match self.labels.binary_search(&label) {
             Ok(class) => Ok(class as u32),
             Err(_) => Err(Error::UnseenLabel { label, classes: self.named() }),
@@ -90,7 +89,7 @@ impl LabelEncoder {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a class that does not exist.
-    pub fn decode(&self, class: u32) -> Result<u8> {
+    pub fn decode(&self, class: u32) -> Result<u32> {
         self.labels.get(class as usize).copied().ok_or_else(|| Error::Invalid {
             name: "class",
             found: class.to_string(),
@@ -99,7 +98,7 @@ impl LabelEncoder {
     }
 
     /// The labels, sorted: the label of class 0, of class 1 ….
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
@@ -109,7 +108,7 @@ impl LabelEncoder {
     }
 
     /// The name of a label, whether it is among the classes or not; none for a label beyond the vocabulary.
-    pub fn name(&self, label: u8) -> Option<&str> {
+    pub fn name(&self, label: u32) -> Option<&str> {
         self.vocabulary.name(label)
     }
 

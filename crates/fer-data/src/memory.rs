@@ -5,7 +5,9 @@ use std::path::Path;
 use image::{DynamicImage, imageops::FilterType};
 use ndarray::{Array3, Array4, Axis};
 
-use crate::{Dataset, EMOTIONS, Error, Result, Shape, Size, Source, Usage, Vocabulary, size};
+use crate::{
+    Dataset, EMOTIONS, Error, Result, Shape, Size, Source, Usage, Vocabulary, size, vocabulary::MAX_LABELS,
+};
 
 impl Dataset {
     /// Grey faces in memory: images (row, height, width) of 0 to 255, with labels and usages where known. Labels of 0 to 6
@@ -19,8 +21,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] for images without pixels, or not one label and usage an image.
-    pub fn new(images: Array3<u8>, labels: Option<Vec<u8>>, usages: Option<Vec<Usage>>) -> Result<Self> {
+    /// [`Error::Invalid`] for images without pixels, a label over 255, or not one label and usage an image.
+    pub fn new(images: Array3<u8>, labels: Option<Vec<u32>>, usages: Option<Vec<Usage>>) -> Result<Self> {
         Self::from_planes(images.insert_axis(Axis(1)), labels, usages)
     }
 
@@ -39,7 +41,7 @@ impl Dataset {
     /// [`Error::Invalid`] for another number of channels, and as [`new`](Self::new).
     pub fn from_colour(
         images: Array4<u8>,
-        labels: Option<Vec<u8>>,
+        labels: Option<Vec<u32>>,
         usages: Option<Vec<Usage>>,
     ) -> Result<Self> {
         let (n, height, width, channels) = images.dim();
@@ -51,7 +53,7 @@ impl Dataset {
     }
 
     /// Images (row, channel, height, width).
-    fn from_planes(images: Array4<u8>, labels: Option<Vec<u8>>, usages: Option<Vec<Usage>>) -> Result<Self> {
+    fn from_planes(images: Array4<u8>, labels: Option<Vec<u32>>, usages: Option<Vec<Usage>>) -> Result<Self> {
         let (n, channels, height, width) = images.dim();
         let side = |length| (1..=u32::MAX as usize).contains(&length);
         if !side(height) || !side(width) {
@@ -68,8 +70,11 @@ impl Dataset {
             true => images.into_raw_vec_and_offset().0,
             false => images.iter().copied().collect(),
         };
-        let source = Source::memory("memory", [&pixels, labels.as_deref().unwrap_or_default()]);
-        let largest = labels.iter().flatten().max().map_or(0, |label| usize::from(*label));
+        let source = Source::memory("memory", &pixels, labels.as_deref().unwrap_or_default());
+        let largest = labels.iter().flatten().max().map_or(0, |label| *label as usize);
+        if largest >= MAX_LABELS {
+            return Err(invalid("labels", largest, format!("0 to {}", MAX_LABELS - 1)));
+        }
         let vocabulary = match largest < EMOTIONS.len() {
             true => Vocabulary::fer2013(),
             false => Vocabulary::numbered(largest + 1),
@@ -97,7 +102,7 @@ impl Dataset {
     /// [`Error::Invalid`] for an image that is empty or not as large as the first; [`Error::Missing`] for no image;
     /// [`Error::TooLarge`] for more than 8 GiB.
     pub fn from_images(
-        images: impl IntoIterator<Item = (DynamicImage, u8)>,
+        images: impl IntoIterator<Item = (DynamicImage, u32)>,
         size: Option<Size>,
     ) -> Result<Self> {
         let (data, coloured) = Self::from_pictures(images, size, 1)?;
@@ -110,7 +115,7 @@ impl Dataset {
     /// # Errors
     /// As [`from_images`](Self::from_images).
     pub fn from_colour_images(
-        images: impl IntoIterator<Item = (DynamicImage, u8)>,
+        images: impl IntoIterator<Item = (DynamicImage, u32)>,
         size: Option<Size>,
     ) -> Result<Self> {
         Ok(Self::from_pictures(images, size, 3)?.0)
@@ -118,7 +123,7 @@ impl Dataset {
 
     /// The images in so many channels, and how many of them had colour.
     fn from_pictures(
-        images: impl IntoIterator<Item = (DynamicImage, u8)>,
+        images: impl IntoIterator<Item = (DynamicImage, u32)>,
         size: Option<Size>,
         channels: usize,
     ) -> Result<(Self, usize)> {

@@ -31,9 +31,11 @@ impl Source {
         Self { path: path.display().to_string(), md5, name }
     }
 
-    pub(crate) fn memory(path: &str, parts: [&[u8]; 2]) -> Self {
+    /// Labels are a byte each in the digest: there are at most 256.
+    pub(crate) fn memory(path: &str, pixels: &[u8], labels: &[u32]) -> Self {
         let mut digest = Md5::new();
-        parts.iter().for_each(|part| digest.update(part));
+        digest.update(pixels);
+        digest.update(labels.iter().map(|label| *label as u8).collect::<Vec<u8>>());
         Self { path: path.to_owned(), md5: hex(digest), name: None }
     }
 }

@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    fn data(labels: Vec<u8>) -> Dataset {
+    fn data(labels: Vec<u32>) -> Dataset {
         Dataset::new(Array3::zeros((labels.len(), 1, 1)), Some(labels), None).unwrap()
     }
 
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn thirty_rows_are_split_as_the_contract_gives() {
-        let data = data((0..30).map(|i| ((i * i + i / 4) % 3) as u8).collect());
+        let data = data((0..30).map(|i| ((i * i + i / 4) % 3) as u32).collect());
         let one_hot = data.split(Split::stratified(0.1).seed(42)).unwrap();
         assert_eq!(one_hot.valid.rows(), [20, 6, 19]);
         let label = data.split(Split::stratified(0.1).seed(42).stratify(Stratify::Label)).unwrap();
@@ -268,7 +268,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_row_is_on_one_side_and_classes_keep_their_share(
-            mut labels in prop::collection::vec(0_u8..4, 40..200),
+            mut labels in prop::collection::vec(0_u32..4, 40..200),
             test_size in 0.15..0.5_f64,
             seed: u32,
         ) {

@@ -32,9 +32,9 @@ impl Dataset {
             };
             let votes = of_row[self.rows()[i] as usize].emotions;
             // Over 0 where there are classes: the label is one of them, and no emotion has more votes.
-            let total: u32 = classes.iter().map(|&label| u32::from(votes[usize::from(label)])).sum();
+            let total: u32 = classes.iter().map(|&label| u32::from(votes[label as usize])).sum();
             for (share, &label) in target.iter_mut().zip(classes) {
-                *share = f32::from(votes[usize::from(label)]) / total as f32;
+                *share = f32::from(votes[label as usize]) / total as f32;
             }
         }
         targets

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{EMOTIONS, Error, FERPLUS_EMOTIONS, Result, emotions::emotion};
 
 /// The most labels of a data set.
-const MAX_LABELS: usize = 256;
+pub(crate) const MAX_LABELS: usize = 256;
 
 /// The names of a data set's labels: label 0 is the first.
 ///
@@ -25,13 +25,13 @@ const MAX_LABELS: usize = 256;
 pub struct Vocabulary {
     names: Arc<[String]>,
     /// The number that the data set gives to label 0.
-    first: u8,
+    first: u32,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Written {
     names: Vec<String>,
-    first: u8,
+    first: u32,
 }
 
 impl Vocabulary {
@@ -45,7 +45,7 @@ impl Vocabulary {
             Err(Error::Invalid { name: "class names", found, allowed: allowed.to_owned() })
         };
         if !(1..=MAX_LABELS).contains(&names.len()) {
-            return wrong(names.len().to_string(), "1 to 256 names");
+            return wrong(names.len().to_string(), &format!("1 to {MAX_LABELS} names"));
         }
         for (i, name) in names.iter().enumerate() {
             if name.is_empty() || name.trim() != name || name.contains(char::is_control) {
@@ -61,7 +61,7 @@ impl Vocabulary {
         Ok(Self { names: names.into(), first: 0 })
     }
 
-    fn of(names: &[&str], first: u8) -> Self {
+    fn of(names: &[&str], first: u32) -> Self {
         Self { names: names.iter().map(|name| (*name).to_owned()).collect(), first }
     }
 
@@ -106,12 +106,12 @@ impl Vocabulary {
     }
 
     /// The name of a label; none for a label beyond the names.
-    pub fn name(&self, label: u8) -> Option<&str> {
-        self.names.get(usize::from(label)).map(String::as_str)
+    pub fn name(&self, label: u32) -> Option<&str> {
+        self.names.get(label as usize).map(String::as_str)
     }
 
     /// The label of a name, in small or capital letters, or of an emotion in another usual spelling.
-    pub fn label(&self, name: &str) -> Option<u8> {
+    pub fn label(&self, name: &str) -> Option<u32> {
         let place = |found: &dyn Fn(&str) -> bool| self.names.iter().position(|name| found(name));
         let same =
             place(&|own| own == name).or_else(|| place(&|own| own.to_lowercase() == name.to_lowercase()));
@@ -119,14 +119,14 @@ impl Vocabulary {
             let wanted = emotion(name)?;
             place(&|own| emotion(own) == Some(wanted))
         };
-        same.or_else(spelled).map(|place| place as u8)
+        same.or_else(spelled).map(|place| place as u32)
     }
 
     /// The label of a name, as [`label`](Self::label), or of a number as the data set's files have it. Where a name is a
     /// number itself, numbers are names alone.
-    pub fn read(&self, text: &str) -> Option<u8> {
+    pub fn read(&self, text: &str) -> Option<u32> {
         let numbered =
-            |number: u8| number.checked_sub(self.first).filter(|label| self.name(*label).is_some());
+            |number: u32| number.checked_sub(self.first).filter(|label| self.name(*label).is_some());
         self.label(text).or_else(|| match self.has_numbers_for_names() {
             true => None,
             false => text.parse().ok().and_then(numbered),
@@ -139,7 +139,7 @@ impl Vocabulary {
 
     /// The numbers and names that are read, for messages: `0 to 6, or anger, disgust, …`.
     pub(crate) fn allowed(&self) -> String {
-        let last = usize::from(self.first) + self.names.len() - 1;
+        let last = self.first as usize + self.names.len() - 1;
         let shown: Vec<&str> = self.names.iter().take(12).map(String::as_str).collect();
         let more = if self.names.len() > shown.len() { ", …" } else { "" };
         let names = format!("{}{more}", shown.join(", "));

@@ -135,7 +135,7 @@ impl Dataset {
                     let [emotions @ .., _, _] = all;
                     of_row[self.rows()[i] as usize] = RowVotes { emotions, is_tie };
                     kept.push(i);
-                    labels.push(emotion as u8);
+                    labels.push(emotion as u32);
                 }
             }
         }

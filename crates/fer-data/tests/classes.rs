@@ -27,7 +27,7 @@ fn table(text: &str) -> tempfile::NamedTempFile {
 }
 
 fn names(data: &Dataset) -> Vec<String> {
-    let name = |label: &u8| data.encoder().name(*label).unwrap().to_owned();
+    let name = |label: &u32| data.encoder().name(*label).unwrap().to_owned();
     data.labels().unwrap().iter().map(name).collect()
 }
 
@@ -91,7 +91,7 @@ fn a_table_may_name_its_labels() {
 #[test]
 fn data_in_memory_has_the_names_that_it_is_given() {
     let images = || Array3::zeros((40, 4, 4));
-    let labels: Vec<u8> = (0..40).map(|i| i % 10).collect();
+    let labels: Vec<u32> = (0..40).map(|i| i % 10).collect();
     let ten = Dataset::new(images(), Some(labels.clone()), None).unwrap();
     assert_eq!(ten.encoder().names()[9], "class_9");
     let birds: Vec<String> = (0..10).map(|i| format!("bird {i}")).collect();
@@ -103,6 +103,8 @@ fn data_in_memory_has_the_names_that_it_is_given() {
     assert_eq!(subsets.valid.encoder().names().len(), 10);
     let error = ten.named(["a", "b"]).unwrap_err().to_string();
     assert_eq!(error, "label is 2; allowed: 0 to 1");
+    let error = Dataset::new(images(), Some(vec![256; 40]), None).unwrap_err().to_string();
+    assert_eq!(error, "labels is 256; allowed: 0 to 255");
     let error = Dataset::new(images(), None, None).unwrap().named(["a"]).unwrap_err().to_string();
     assert_eq!(error, "memory: no labels that can be named");
     let encoder = LabelEncoder::all_of(&Vocabulary::jaffe());

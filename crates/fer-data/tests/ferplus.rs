@@ -192,7 +192,7 @@ fn the_real_rows_are_those_of_the_recipe() -> Result<(), Box<dyn Error>> {
     for (target, &label) in targets.rows().into_iter().zip(subsets.train.labels().unwrap_or_default()) {
         assert!((target.sum() - 1.0).abs() < 1e-6);
         let largest = target.iter().copied().fold(0.0, f32::max);
-        assert_eq!(target.iter().position(|share| *share == largest), Some(usize::from(label)));
+        assert_eq!(target.iter().position(|share| *share == largest), Some(label as usize));
     }
     // The first row: 4 for neutral, 3 for anger, 2 for disgust, one for sadness.
     let first: [f32; 8] = [3.0 / 9.0, 2.0 / 9.0, 0.0, 0.0, 0.0, 0.0, 4.0 / 9.0, 0.0];

@@ -62,8 +62,8 @@ fn said<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
 }
 
 /// Squares of one tone, 10 for the first.
-fn colours(n: u8, side: u32) -> impl Iterator<Item = (DynamicImage, u8)> {
-    (1..=n).map(move |i| (RgbImage::from_pixel(side, side, Rgb([10 * i; 3])).into(), i % 7))
+fn colours(n: u8, side: u32) -> impl Iterator<Item = (DynamicImage, u32)> {
+    (1..=n).map(move |i| (RgbImage::from_pixel(side, side, Rgb([10 * i; 3])).into(), u32::from(i % 7)))
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use image::{DynamicImage, RgbImage};
 use rayon::prelude::*;
 
-use crate::Error;
 use crate::blaze::BlazeFace;
 use crate::geometry::{Point, Rect};
 use crate::network::{Finder, Network};
 use crate::picture::{limited, turned};
 use crate::yunet::{Found, once};
+use crate::{Error, Result};
 
 /// How far a picture is turned to find tilted faces, degrees to either side.
 const TILT: f32 = 35.0;
@@ -88,7 +88,7 @@ impl Detector {
     ///
     /// # Errors
     /// When there is no memory for the weights.
-    pub fn new() -> Result<Self, Error> {
+    pub fn new() -> Result<Self> {
         Self::with(DetectorConfig::default())
     }
 
@@ -96,7 +96,7 @@ impl Detector {
     ///
     /// # Errors
     /// When a setting is out of range, or there is no memory for the weights.
-    pub fn with(config: DetectorConfig) -> Result<Self, Error> {
+    pub fn with(config: DetectorConfig) -> Result<Self> {
         let DetectorConfig { network, size_limit, threshold, least_face, .. } = config;
         let threshold = threshold.unwrap_or(network.threshold());
         let wrong = |field, value: &dyn ToString, allowed| {
@@ -118,7 +118,7 @@ impl Detector {
     ///
     /// # Errors
     /// When there is no memory to compute them.
-    pub fn detect(&self, picture: &DynamicImage) -> Result<Vec<Face>, Error> {
+    pub fn detect(&self, picture: &DynamicImage) -> Result<Vec<Face>> {
         match picture {
             DynamicImage::ImageRgb8(picture) => self.detect_rgb(picture),
             other => self.detect_rgb(&other.to_rgb8()),
@@ -129,7 +129,7 @@ impl Detector {
     ///
     /// # Errors
     /// As [`detect`](Self::detect).
-    pub fn detect_rgb(&self, picture: &RgbImage) -> Result<Vec<Face>, Error> {
+    pub fn detect_rgb(&self, picture: &RgbImage) -> Result<Vec<Face>> {
         if picture.is_empty() {
             return Ok(Vec::new());
         }
@@ -137,7 +137,7 @@ impl Detector {
         rayon::scope(|_| self.find(picture))
     }
 
-    fn find(&self, picture: &RgbImage) -> Result<Vec<Face>, Error> {
+    fn find(&self, picture: &RgbImage) -> Result<Vec<Face>> {
         let DetectorConfig { size_limit, least_face, tilted, eyes, .. } = self.config;
         let (small, scale) = limited(picture, size_limit)?;
         let small = small.as_ref().unwrap_or(picture);
@@ -158,7 +158,7 @@ impl Detector {
     }
 
     /// What is found in the picture turned to either side, in its own pixels.
-    fn find_tilted(&self, picture: &RgbImage) -> Result<Vec<Found>, Error> {
+    fn find_tilted(&self, picture: &RgbImage) -> Result<Vec<Found>> {
         let mut all = Vec::new();
         for degrees in [-TILT, TILT] {
             let (turned, back) = turned(picture, degrees);

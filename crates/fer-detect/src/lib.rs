@@ -15,6 +15,6 @@ mod yunet;
 
 pub use crop::{Framing, Square};
 pub use detector::{Detector, DetectorConfig, Face};
-pub use error::Error;
+pub use error::{Error, Result};
 pub use geometry::{Point, Rect};
 pub use network::Network;

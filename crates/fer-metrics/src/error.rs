@@ -1,7 +1,7 @@
 //! What can be wrong with the labels, probabilities and logs that this crate is given.
 
 /// The crate's result.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a metric cannot be computed. Rows count from 0, lines of a file from 1.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

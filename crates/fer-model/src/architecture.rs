@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layer_config::{LayerConfig, network};
 use crate::limits::size;
-use crate::{DcnnConfig, Error, Input, LayerInfo, Parameters, ResnetConfig, VggConfig, layers};
+use crate::{DcnnConfig, Error, Input, LayerInfo, Parameters, ResnetConfig, Result, VggConfig, layers};
 
 /// What a network is made of. In a file, `architecture` names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ impl Architecture {
     /// # Errors
     /// [`Error::Config`] names the first field that is out of range, its value and what is allowed; [`Error::Layer`] a
     /// layer that cannot be.
-    pub fn validate(&self, input: Input, classes: usize) -> Result<(), Error> {
+    pub fn validate(&self, input: Input, classes: usize) -> Result<()> {
         size("classes", classes, 2)?;
         size("channels", input.channels, 1)?;
         size("height", input.height, 1)?;
@@ -101,7 +101,7 @@ impl Architecture {
     /// assert_eq!(net.forward(&faces, Mode::Eval)?.dims(), [2, 7]);
     /// # Ok::<(), fer_model::Error>(())
     /// ```
-    pub fn network(&self, input: Input, classes: usize, vb: VarBuilder) -> Result<Graph, Error> {
+    pub fn network(&self, input: Input, classes: usize, vb: VarBuilder) -> Result<Graph> {
         match self {
             Self::Layers(LayersConfig { layers }) if layers.is_empty() => {
                 return Err(Error::config("layers", 0, "at least one layer"));
@@ -124,7 +124,7 @@ impl Architecture {
     ///
     /// # Errors
     /// When the architecture is invalid.
-    pub fn layers(&self, input: Input, classes: usize) -> Result<Vec<LayerInfo>, Error> {
+    pub fn layers(&self, input: Input, classes: usize) -> Result<Vec<LayerInfo>> {
         let net = self.network(input, classes, VarBuilder::zeros(DType::F32, &Device::Cpu))?;
         layers::table(&net, input)
     }
@@ -133,7 +133,7 @@ impl Architecture {
     ///
     /// # Errors
     /// When the architecture is invalid.
-    pub fn tensors(&self, input: Input, classes: usize) -> Result<Vec<(String, Vec<usize>)>, Error> {
+    pub fn tensors(&self, input: Input, classes: usize) -> Result<Vec<(String, Vec<usize>)>> {
         Ok(layers::tensors(&self.layers(input, classes)?))
     }
 
@@ -141,7 +141,7 @@ impl Architecture {
     ///
     /// # Errors
     /// When the architecture is invalid.
-    pub fn parameters(&self, input: Input, classes: usize) -> Result<Parameters, Error> {
+    pub fn parameters(&self, input: Input, classes: usize) -> Result<Parameters> {
         Ok(layers::parameters(&self.layers(input, classes)?))
     }
 
@@ -149,7 +149,7 @@ impl Architecture {
     ///
     /// # Errors
     /// When the architecture is invalid.
-    pub fn summary(&self, input: Input, classes: usize) -> Result<String, Error> {
+    pub fn summary(&self, input: Input, classes: usize) -> Result<String> {
         let title = match self {
             Self::Dcnn(_) => "DCNN",
             Self::Vgg(_) => "VGG",

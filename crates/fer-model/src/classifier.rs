@@ -12,7 +12,7 @@ use image::DynamicImage;
 
 use crate::preprocessing::pixels;
 use crate::saved::{self, ModelConfig, NamedTensors};
-use crate::{Error, Input, Prediction, Preprocessing, Views};
+use crate::{Error, Input, Prediction, Preprocessing, Result, Views};
 
 /// Images that go through the network at once: as many as the CPU's caches like, or as fill a card.
 fn batch(device: &Device) -> usize {
@@ -51,7 +51,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When a file is missing, damaged, of another format version or does not fit the architecture.
-    pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         Self::open_on(dir, &Device::Cpu)
     }
 
@@ -59,7 +59,7 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`open`](Self::open), and when the device has no room for it.
-    pub fn open_on(dir: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
+    pub fn open_on(dir: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let (config, tensors) = saved::load(dir.as_ref())?;
         Self::of(config, tensors, device)
     }
@@ -82,7 +82,7 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn from_bytes(model_toml: &str, model_safetensors: &[u8]) -> Result<Self, Error> {
+    pub fn from_bytes(model_toml: &str, model_safetensors: &[u8]) -> Result<Self> {
         let config = ModelConfig::parse(model_toml, "model.toml")?;
         let tensors = saved::read_tensors(config.tensors()?, model_safetensors, "model.safetensors")?;
         Self::of(config, tensors, &Device::Cpu)
@@ -93,7 +93,7 @@ impl Classifier {
     /// # Errors
     /// When there is no memory for it.
     #[cfg(feature = "pretrained")]
-    pub fn pretrained() -> Result<Self, Error> {
+    pub fn pretrained() -> Result<Self> {
         Self::from_bytes(fer_weights::TOML, fer_weights::SAFETENSORS)
     }
 
@@ -102,13 +102,13 @@ impl Classifier {
     ///
     /// # Errors
     /// When a tensor is missing or does not fit the architecture.
-    pub fn new(config: ModelConfig, tensors: &impl NamedTensors, device: &Device) -> Result<Self, Error> {
+    pub fn new(config: ModelConfig, tensors: &impl NamedTensors, device: &Device) -> Result<Self> {
         let tensors = saved::checked(tensors, config.tensors()?, "the classifier")?;
         let copies = tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.copy()?)));
-        Self::of(config, copies.collect::<Result<_, Error>>()?, device)
+        Self::of(config, copies.collect::<Result<_>>()?, device)
     }
 
-    fn of(config: ModelConfig, tensors: HashMap<String, Tensor>, device: &Device) -> Result<Self, Error> {
+    fn of(config: ModelConfig, tensors: HashMap<String, Tensor>, device: &Device) -> Result<Self> {
         let net = Net::Graph(config.network(VarBuilder::from_tensors(tensors, DType::F32, device))?);
         let ModelConfig { labels, preprocessing, input, architecture: _ } = config;
         Ok(Self { net, labels, input, preprocessing, views: Views::default(), device: device.clone() })
@@ -150,7 +150,7 @@ impl Classifier {
         input: Input,
         preprocessing: Preprocessing,
         device: &Device,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self> {
         saved::check_labels(&labels)?;
         preprocessing.validate()?;
         let net = Net::Own(Arc::new(network));
@@ -176,7 +176,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When the image has no pixels, or the device fails.
-    pub fn predict(&self, image: &DynamicImage) -> Result<Prediction, Error> {
+    pub fn predict(&self, image: &DynamicImage) -> Result<Prediction> {
         let mut predictions = self.predict_batch([image])?;
         // One image gives one prediction.
         Ok(predictions.swap_remove(0))
@@ -187,7 +187,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When the bytes are no picture, or a damaged one, or one that is cut off; when the device fails.
-    pub fn predict_encoded(&self, bytes: &[u8]) -> Result<Prediction, Error> {
+    pub fn predict_encoded(&self, bytes: &[u8]) -> Result<Prediction> {
         self.predict(&fer_picture::decode(bytes)?)
     }
 
@@ -195,7 +195,7 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`predict_encoded`](Self::predict_encoded), with the file's name, and when it cannot be read.
-    pub fn predict_file(&self, path: impl AsRef<Path>) -> Result<Prediction, Error> {
+    pub fn predict_file(&self, path: impl AsRef<Path>) -> Result<Prediction> {
         self.predict(&fer_picture::read(path)?)
     }
 
@@ -206,7 +206,7 @@ impl Classifier {
     pub fn predict_batch<'a>(
         &self,
         images: impl IntoIterator<Item = &'a DynamicImage>,
-    ) -> Result<Vec<Prediction>, Error> {
+    ) -> Result<Vec<Prediction>> {
         let (input, resize) = (self.input, self.preprocessing.resize);
         if !matches!(input.channels, 1 | 3) {
             return Err(Error::config(
@@ -234,7 +234,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When the pixels are not a whole number of images, the network's values overflow, or the device fails.
-    pub fn predict_pixels(&self, pixels: &[u8]) -> Result<Vec<Vec<f32>>, Error> {
+    pub fn predict_pixels(&self, pixels: &[u8]) -> Result<Vec<Vec<f32>>> {
         let Input { channels, height, width } = self.input;
         let size = channels * height * width;
         if !pixels.len().is_multiple_of(size) {
@@ -262,7 +262,7 @@ impl Classifier {
     }
 
     /// The logits of images as they are.
-    fn logits(&self, pixels: &[u8]) -> Result<Tensor, Error> {
+    fn logits(&self, pixels: &[u8]) -> Result<Tensor> {
         let Input { channels, height, width } = self.input;
         let shape = (pixels.len() / (channels * height * width), channels, height, width);
         let preprocessing = &self.preprocessing;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layer_config::{Initializer, LayerConfig, LayerKind, network};
 use crate::limits::{rate, size};
-use crate::{Error, Input, LayerInfo, layers};
+use crate::{Error, Input, LayerInfo, Result, layers};
 
 /// The architecture `dcnn`. The default is the notebook's: 48×48 grey faces, three classes.
 ///
@@ -73,7 +73,7 @@ impl DcnnConfig {
     ///
     /// # Errors
     /// [`Error::Config`] names the first field that is out of range, its value and what is allowed.
-    pub fn validate(&self) -> Result<(), Error> {
+    pub fn validate(&self) -> Result<()> {
         size("classes", self.classes, 2)?;
         size("channels", self.channels, 1)?;
         size("dense_units", self.dense_units, 1)?;
@@ -126,7 +126,7 @@ impl DcnnConfig {
     /// assert_eq!(net.forward(&faces, Mode::Eval)?.dims(), [2, 3]);
     /// # Ok::<(), fer_model::Error>(())
     /// ```
-    pub fn network(&self, vb: VarBuilder) -> Result<Graph, Error> {
+    pub fn network(&self, vb: VarBuilder) -> Result<Graph> {
         self.validate()?;
         network(&self.layer_configs(), self.input(), vb).map(|(graph, _)| graph)
     }
@@ -142,7 +142,7 @@ impl DcnnConfig {
     /// assert_eq!((layers[0].name.as_str(), layers[0].parameters().total()), ("conv2d_1", 1_664));
     /// # Ok::<(), fer_model::Error>(())
     /// ```
-    pub fn layers(&self) -> Result<Vec<LayerInfo>, Error> {
+    pub fn layers(&self) -> Result<Vec<LayerInfo>> {
         let zeros = VarBuilder::zeros(candle_core::DType::F32, &candle_core::Device::Cpu);
         layers::table(&self.network(zeros)?, self.input())
     }
@@ -151,7 +151,7 @@ impl DcnnConfig {
     ///
     /// # Errors
     /// When the configuration is invalid.
-    pub fn tensors(&self) -> Result<Vec<(String, Vec<usize>)>, Error> {
+    pub fn tensors(&self) -> Result<Vec<(String, Vec<usize>)>> {
         Ok(layers::tensors(&self.layers()?))
     }
 

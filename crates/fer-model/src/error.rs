@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use fer_files::printable;
 
+/// A result with the error of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -53,7 +53,7 @@ use serde_json::Value;
 
 pub use self::export::export;
 pub use self::imported::Imported;
-use crate::Error;
+use crate::{Error, Result};
 
 /// What the network of a file of weights alone is: such a file has neither its activations nor the order of its layers nor
 /// the size of its images.
@@ -77,7 +77,7 @@ pub enum Structure {
 /// # Errors
 /// When the file cannot be read, is no Keras file, is damaged, holds weights alone, or holds a layer that this crate does
 /// not have; the error names the layer or tensor, what was found and what was expected.
-pub fn import(path: impl AsRef<Path>) -> Result<Imported, Error> {
+pub fn import(path: impl AsRef<Path>) -> Result<Imported> {
     let path = path.as_ref();
     read(contents(path)?, None, &path.display().to_string())
 }
@@ -86,7 +86,7 @@ pub fn import(path: impl AsRef<Path>) -> Result<Imported, Error> {
 ///
 /// # Errors
 /// As [`import`], when the weights are not those of the network, and when the file describes its network itself.
-pub fn import_weights(path: impl AsRef<Path>, structure: &Structure) -> Result<Imported, Error> {
+pub fn import_weights(path: impl AsRef<Path>, structure: &Structure) -> Result<Imported> {
     let path = path.as_ref();
     read(contents(path)?, Some(structure), &path.display().to_string())
 }
@@ -95,11 +95,11 @@ pub fn import_weights(path: impl AsRef<Path>, structure: &Structure) -> Result<I
 ///
 /// # Errors
 /// As these.
-pub fn import_bytes(bytes: Vec<u8>, structure: Option<&Structure>) -> Result<Imported, Error> {
+pub fn import_bytes(bytes: Vec<u8>, structure: Option<&Structure>) -> Result<Imported> {
     read(bytes, structure, "model.h5")
 }
 
-fn contents(path: &Path) -> Result<Vec<u8>, Error> {
+fn contents(path: &Path) -> Result<Vec<u8>> {
     if path.is_dir() {
         let message = "a folder, as TensorFlow's SavedModel is; save the model as a .keras file";
         return Err(Error::keras(&path.display().to_string(), message));
@@ -107,7 +107,7 @@ fn contents(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(Error::io(path))
 }
 
-fn read(bytes: Vec<u8>, structure: Option<&Structure>, name: &str) -> Result<Imported, Error> {
+fn read(bytes: Vec<u8>, structure: Option<&Structure>, name: &str) -> Result<Imported> {
     let mut stored = match Kind::of(&bytes) {
         Some(Kind::Zip) => {
             let package = package::open(&bytes, name)?;

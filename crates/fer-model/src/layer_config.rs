@@ -13,7 +13,7 @@ use fer_nn::{
 use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_UNITS;
-use crate::{Error, Input};
+use crate::{Error, Input, Result};
 
 /// One layer of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -244,11 +244,7 @@ pub(crate) fn output(layer: &dyn Layer, input: &[usize]) -> candle_core::Result<
 
 /// The network of these layers for images of this size, from the variables of `vb`, and the dimensions of what it gives: the
 /// output of its last layer.
-pub(crate) fn network(
-    layers: &[LayerConfig],
-    input: Input,
-    vb: VarBuilder,
-) -> Result<(Graph, Vec<usize>), Error> {
+pub(crate) fn network(layers: &[LayerConfig], input: Input, vb: VarBuilder) -> Result<(Graph, Vec<usize>)> {
     let Input { channels, height, width } = input;
     let mut graph = Graph::new();
     let mut known: HashMap<&str, (Value, Vec<usize>)> = HashMap::new();
@@ -278,7 +274,7 @@ pub(crate) fn network(
                 Err(Error::config(&format!("layer `{name}`: inputs"), input, allowed))
             }
         };
-        let found = names.iter().map(find).collect::<Result<Vec<_>, Error>>()?;
+        let found = names.iter().map(find).collect::<Result<Vec<_>>>()?;
         let (value, dims) = match (is.layer(name, &found[0].1, vb.pp(name)).map_err(failed)?, &found[..]) {
             (Some(layer), [(input, dims), ..]) => {
                 let output = output(&*layer, dims).map_err(failed)?;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use fer_nn::Graph;
 use fer_nn::plan::Op;
 
-use crate::{Error, Input};
+use crate::{Input, Result};
 
 /// One row of the summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ fn class(op: &Op) -> &'static str {
 }
 
 /// The layers of a network for images of this size.
-pub(crate) fn table(net: &Graph, input: Input) -> Result<Vec<LayerInfo>, Error> {
+pub(crate) fn table(net: &Graph, input: Input) -> Result<Vec<LayerInfo>> {
     let layers = net.layers(&[1, input.channels, input.height, input.width])?;
     let row = |layer: fer_nn::plan::LayerInfo| LayerInfo {
         class: class(&layer.op),

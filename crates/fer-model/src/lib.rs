@@ -20,7 +20,7 @@ mod views;
 pub use architecture::{Architecture, LayersConfig};
 pub use classifier::Classifier;
 pub use dcnn::{BlockConfig, DcnnConfig};
-pub use error::Error;
+pub use error::{Error, Result};
 pub use input::Input;
 pub use layer_config::{Initializer, LayerConfig, LayerKind};
 pub use layers::{LayerInfo, Parameters};

@@ -4,7 +4,7 @@ use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Input};
+use crate::{Error, Input, Result};
 
 /// What is done to an image before the network sees it: it becomes grey, as [`to_grey`] says, or, for a network of three
 /// channels, red, green and blue; then each value `v` of 0..=255 becomes `(v·scale − mean) / deviation`.
@@ -41,7 +41,7 @@ impl Default for Preprocessing {
 }
 
 impl Preprocessing {
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let Self { scale, mean, deviation, .. } = *self;
         if !(scale.is_finite() && scale != 0.0) {
             return Err(Error::config("preprocessing.scale", scale, "a finite number other than 0"));

@@ -3,9 +3,9 @@
 use fer_nn::{Activation, BatchNormConfig, Padding};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::layer_config::{Initializer, LayerConfig, LayerKind};
 use crate::limits::{rate, size};
+use crate::{Error, Result};
 
 /// The architecture `resnet`: a convolution, stages of basic blocks (two 3×3 convolutions around an addition), the mean of
 /// each channel, dropout and the output. Every stage after the first begins with stride 2 and a 1×1 projection. The default
@@ -48,7 +48,7 @@ impl Default for ResnetConfig {
 }
 
 impl ResnetConfig {
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let stages = self.widths.len();
         if !(1..=16).contains(&stages) {
             return Err(Error::config("widths", stages, "1 to 16 stages"));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layer_config::{Initializer, LayerConfig, LayerKind};
 use crate::limits::{rate, size};
-use crate::{Error, Input};
+use crate::{Error, Input, Result};
 
 /// The architecture `vgg`: blocks of convolutions, each with its activation and batch normalisation, then 2×2 maximum
 /// pooling and dropout; a head. The default is the chain of this project's recipes, 4.69 million parameters.
@@ -72,7 +72,7 @@ impl Default for VggConfig {
 }
 
 impl VggConfig {
-    pub(crate) fn validate(&self, input: Input) -> Result<(), Error> {
+    pub(crate) fn validate(&self, input: Input) -> Result<()> {
         let blocks = self.widths.len();
         if !(1..=16).contains(&blocks) {
             return Err(Error::config("widths", blocks, "1 to 16 blocks"));

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 
-use crate::{Compute, Error, Precision};
+use crate::{Compute, Error, Precision, Result};
 
 /// The device of this name: `cpu`, `cuda:N`, or `auto`, the first CUDA device where one can be used, else the CPU. Why it
 /// is the CPU in a build that has CUDA goes to `tracing`, as a warning.
@@ -18,7 +18,7 @@ use crate::{Compute, Error, Precision};
 /// # #[cfg(not(feature = "cuda"))]
 /// assert!(matches!(device("cuda:0"), Err(Error::WithoutCuda { .. })));
 /// ```
-pub fn device(name: &str) -> Result<Device, Error> {
+pub fn device(name: &str) -> Result<Device> {
     match name {
         "cpu" => Ok(Device::Cpu),
         "auto" => Ok(open(0).unwrap_or_else(|error| {
@@ -57,7 +57,7 @@ impl Compute {
     ///
     /// # Errors
     /// [`Error::Precision`] when it cannot.
-    pub fn check(&self, device: &Device) -> Result<(), Error> {
+    pub fn check(&self, device: &Device) -> Result<()> {
         match (device.is_cpu(), self.precision) {
             (true, precision) if precision != Precision::F32 => Err(Error::Precision { precision }),
             _ => Ok(()),
@@ -66,12 +66,12 @@ impl Compute {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open(ordinal: usize) -> Result<Device, Error> {
+fn open(ordinal: usize) -> Result<Device> {
     Err(Error::WithoutCuda { ordinal })
 }
 
 #[cfg(feature = "cuda")]
-fn open(ordinal: usize) -> Result<Device, Error> {
+fn open(ordinal: usize) -> Result<Device> {
     use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
 
     let failed = |e: &dyn std::fmt::Display| Error::Cuda { ordinal, message: e.to_string() };

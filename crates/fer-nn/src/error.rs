@@ -2,6 +2,9 @@
 
 use crate::Precision;
 
+/// A result with the error of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// An error of this crate. Tensor operations return [`candle_core::Error`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

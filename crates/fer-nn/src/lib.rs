@@ -32,7 +32,7 @@ mod primitive;
 pub use activation::Activation;
 pub use compute::{Compute, Precision};
 pub use device::{device, device_name};
-pub use error::Error;
+pub use error::{Error, Result};
 pub use geometry::Padding;
 pub use graph::{Graph, Sequential, Value};
 pub use initializer::var_builder;
@@ -45,3 +45,6 @@ pub use mask::Mask;
 pub use mode::{Mode, Step};
 pub use network::Network;
 pub use plan::MovingVariance;
+
+// Crates that public signatures name, in the version that they name.
+pub use {candle_core, candle_nn};

@@ -7,7 +7,7 @@ use std::path::Path;
 use fer_files::Kind;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
-use crate::{Error, Problem, jpeg};
+use crate::{Error, Problem, Result, jpeg};
 
 /// Bytes that tell what a file is.
 const HEAD: u64 = 512;
@@ -54,7 +54,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the file cannot be read, and as [`decode`](Self::decode).
-    pub fn read(&self, path: impl AsRef<Path>) -> Result<DynamicImage, Error> {
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<DynamicImage> {
         let path = path.as_ref();
         let bytes = contents(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         self.decode(&bytes).map_err(|problem| Error::Picture { path: path.to_owned(), problem })

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use fer_files::Kind;
 
+/// A result with the error of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// Why the picture in a file could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -11,7 +11,7 @@ use std::path::Path;
 use image::DynamicImage;
 
 pub use decoder::{Decoder, contents};
-pub use error::{Error, Problem};
+pub use error::{Error, Problem, Result};
 pub use planes::planes;
 
 /// The endings of the pictures that are looked for in folders, in lower case.
@@ -32,7 +32,7 @@ pub fn is_picture_name(path: impl AsRef<Path>) -> bool {
 ///
 /// # Errors
 /// As [`Decoder::read`].
-pub fn read(path: impl AsRef<Path>) -> Result<DynamicImage, Error> {
+pub fn read(path: impl AsRef<Path>) -> Result<DynamicImage> {
     Decoder::default().read(path)
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The crate's result.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a figure cannot be drawn or written.
 #[derive(Debug, thiserror::Error)]

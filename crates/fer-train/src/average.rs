@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::optimizer::Blend;
 use crate::weights::{self, Weights};
-use crate::{AverageConfig, Error};
+use crate::{AverageConfig, Error, Result};
 
 /// The averages by name, on the host. Variables that are not of floats have none.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Average {
 
 impl Average {
     /// A copy of the variables as they are.
-    pub fn of(weights: &VarMap, config: AverageConfig) -> Result<Self, Error> {
+    pub fn of(weights: &VarMap, config: AverageConfig) -> Result<Self> {
         let mut values = BTreeMap::new();
         for (name, var) in weights::sorted(weights) {
             if matches!(var.dtype(), DType::F32 | DType::F64) {
@@ -28,7 +28,7 @@ impl Average {
     }
 
     /// Takes in the variables after a step, of which `part` is new.
-    pub fn add(&self, weights: &VarMap, part: f32) -> Result<(), Error> {
+    pub fn add(&self, weights: &VarMap, part: f32) -> Result<()> {
         for (name, var) in weights::sorted(weights) {
             if let Some(average) = self.values.get(&name) {
                 let value = var.as_detached_tensor().to_device(&Device::Cpu)?.contiguous()?;
@@ -48,7 +48,7 @@ impl Average {
     }
 
     /// Goes back to averages of before.
-    pub fn set(&self, values: &Weights) -> Result<(), Error> {
+    pub fn set(&self, values: &Weights) -> Result<()> {
         for (name, average) in &self.values {
             if let Some(value) = values.get(name) {
                 self.set_one(name, average, value)?;
@@ -57,7 +57,7 @@ impl Average {
         Ok(())
     }
 
-    fn set_one(&self, name: &str, average: &Var, value: &Tensor) -> Result<(), Error> {
+    fn set_one(&self, name: &str, average: &Var, value: &Tensor) -> Result<()> {
         if value.shape() != average.shape() || value.dtype() != average.dtype() {
             return Err(Error::Shape {
                 what: "average",

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use fer_nn::engine::{EpochPlan, Mix, Samples, Treatment};
 use fer_rand::{Purpose, Stream};
 
-use crate::{BoxError, Error, loss};
+use crate::{BoxError, Error, Result, loss};
 
 /// Images and what they show.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Batch {
     /// # Errors
     /// [`Error::Shape`] when there is not a partner for each image, [`Error::Label`] or [`Error::Share`] when the targets
     /// are not of `classes` classes, or candle's error, as for a partner that is not in the batch.
-    pub fn mixed(&self, mix: &Mix, classes: usize) -> Result<Self, Error> {
+    pub fn mixed(&self, mix: &Mix, classes: usize) -> Result<Self> {
         let samples = self.images.dim(0)?;
         if mix.partners.len() != samples {
             return Err(Error::Shape {
@@ -172,7 +172,7 @@ impl TensorBatches {
     /// # Errors
     /// [`Error::Shape`] when the targets are not one an image, [`Error::Config`] for a batch size of 0, or
     /// candle's error.
-    pub fn new(images: Tensor, targets: Tensor, batch_size: usize) -> Result<Self, Error> {
+    pub fn new(images: Tensor, targets: Tensor, batch_size: usize) -> Result<Self> {
         crate::error::require(batch_size > 0, "batch_size", batch_size, "at least 1")?;
         let samples = images.dim(0)?;
         if targets.rank() > 2 || targets.dims().first() != Some(&samples) {

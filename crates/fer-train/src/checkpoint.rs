@@ -21,7 +21,7 @@ use crate::exact::{self, ExactLog};
 use crate::optimizer::OptimizerState;
 use crate::own::{OwnNames, Rows};
 use crate::weights::Weights;
-use crate::{Error, TrainConfig, files};
+use crate::{Error, Result, TrainConfig, files};
 
 /// A training at a moment between two batches.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be read, [`Error::Format`] when it is no checkpoint.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |source| Error::Io { path: path.to_owned(), source };
         let bad = |reason: String| Error::Format { path: path.to_owned(), reason };
@@ -191,7 +191,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut tensors = Weights::new();
         for (name, tensor) in &self.weights {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::require;
-use crate::{Error, OptimizerConfig, ScheduleConfig};
+use crate::{OptimizerConfig, Result, ScheduleConfig};
 
 /// The settings of a [`Trainer`](crate::Trainer).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,8 +41,8 @@ impl TrainConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`Error::Config`] for the first setting that is not allowed.
-    pub fn validate(&self) -> Result<(), Error> {
+    /// [`Error::Config`](crate::Error::Config) for the first setting that is not allowed.
+    pub fn validate(&self) -> Result<()> {
         require(self.epochs > 0, "epochs", self.epochs, "at least 1")?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
@@ -71,7 +71,7 @@ impl Default for AverageConfig {
 }
 
 impl AverageConfig {
-    fn validate(&self) -> Result<(), Error> {
+    fn validate(&self) -> Result<()> {
         require((0.0..1.0).contains(&self.decay), "average.decay", self.decay, "at least 0 and under 1")
     }
 
@@ -100,7 +100,7 @@ pub struct LossConfig {
 }
 
 impl LossConfig {
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let smoothing = self.label_smoothing;
         require(
             (0.0..1.0).contains(&smoothing),

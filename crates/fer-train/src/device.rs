@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use fer_nn::engine::{Engine, StepResult};
 
-use crate::Error;
+use crate::Result;
 use crate::batches::Batches;
 use crate::own::Rows;
 use crate::runner::{Phase, Runner};
@@ -42,7 +42,7 @@ impl<'a> Device<'a> {
 }
 
 impl Runner for Device<'_> {
-    fn begin(&mut self, phase: Phase, state: &mut State, epoch: u32, step: u32) -> Result<(), Error> {
+    fn begin(&mut self, phase: Phase, state: &mut State, epoch: u32, step: u32) -> Result<()> {
         match phase {
             Phase::Validation => self.validation.next = 0,
             Phase::Training => {
@@ -57,7 +57,7 @@ impl Runner for Device<'_> {
         Ok(())
     }
 
-    fn next(&mut self, phase: Phase, state: &mut State, _: &mut Rows) -> Result<Vec<StepResult>, Error> {
+    fn next(&mut self, phase: Phase, state: &mut State, _: &mut Rows) -> Result<Vec<StepResult>> {
         let pace = match phase {
             Phase::Training => &mut self.training,
             Phase::Validation => &mut self.validation,
@@ -78,7 +78,7 @@ impl Runner for Device<'_> {
         Ok(results)
     }
 
-    fn store(&mut self, state: &mut State) -> Result<(), Error> {
+    fn store(&mut self, state: &mut State) -> Result<()> {
         self.engine.store()?;
         state.set_slots(&self.engine.slots()?)
     }

@@ -3,6 +3,9 @@ use std::path::PathBuf;
 /// An error from a data source or a callback, of whatever type it likes.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A result with the error of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// What can go wrong in training, and where it did.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

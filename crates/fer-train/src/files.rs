@@ -8,11 +8,11 @@ use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-use crate::Error;
+use crate::{Error, Result};
 
 /// Replaces the file at `path`, whose folder is made when it is missing. A crash leaves the old file or the
 /// new one, whole.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fer_files::write(path, bytes).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn write_safetensors(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
     text: Option<HashMap<String, String>>,
-) -> Result<(), Error> {
+) -> Result<()> {
     // The writer cannot report a failing device, so the values come to the CPU before.
     let on_cpu = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.to_device(&Device::Cpu)?));
     let tensors = tensors.iter().map(on_cpu).collect::<candle_core::Result<BTreeMap<_, _>>>()?;
@@ -31,7 +31,7 @@ pub(crate) fn write_safetensors(
 }
 
 /// The tensors of a safetensors file of these bytes, on the CPU.
-pub(crate) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, Error> {
+pub(crate) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     let bad = |reason: String| Error::Format { path: path.to_owned(), reason };
     let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
     let load = |(name, view): (String, TensorView)| match view.load(&Device::Cpu) {

@@ -14,7 +14,7 @@ use crate::own::Rows;
 use crate::run::Run;
 use crate::runner::Runner;
 use crate::state::State;
-use crate::{Error, LossConfig, Outcome, Trainer};
+use crate::{LossConfig, Outcome, Result, Trainer};
 
 impl Trainer {
     /// Trains `network`, whose variables are `weights`, on the batches of `train`, and measures it on
@@ -36,7 +36,7 @@ impl Trainer {
         train: &dyn Batches,
         validation: Option<&dyn Batches>,
         callbacks: &mut [&mut dyn Callback],
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome> {
         self.own.validate(&self.config)?;
         let state = State::new(weights, &self.config, &self.own, train.steps())?;
         let every_batch = callbacks.iter().any(|callback| callback.every_batch());
@@ -67,7 +67,7 @@ impl Trainer {
         train: &'a dyn Batches,
         validation: Option<&'a dyn Batches>,
         every_batch: bool,
-    ) -> Result<(Box<dyn Runner + 'a>, Option<String>), Error> {
+    ) -> Result<(Box<dyn Runner + 'a>, Option<String>)> {
         let host = || Box::new(Host::new(network, train, validation, &self.config, &self.own));
         let Some(Stored { samples, treatment }) = train.stored() else { return Ok((host(), None)) };
         let valid = match validation.map(Batches::stored) {

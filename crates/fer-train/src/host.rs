@@ -8,7 +8,7 @@ use crate::batches::{Batch, Batches, Epoch};
 use crate::own::{Own, Rows};
 use crate::runner::{Phase, Runner};
 use crate::state::State;
-use crate::{BoxError, Error, TrainConfig, count_correct};
+use crate::{BoxError, Error, Result, TrainConfig, count_correct};
 
 /// Ranges of one step.
 pub(crate) struct Host<'a> {
@@ -43,13 +43,13 @@ impl<'a> Host<'a> {
         }
     }
 
-    fn train(&self, batch: &Batch, state: &mut State, rows: &mut Rows) -> Result<StepResult, Error> {
+    fn train(&self, batch: &Batch, state: &mut State, rows: &mut Rows) -> Result<StepResult> {
         let update = state.next_update()?;
         let (epoch, step) = (self.epoch, self.step);
         let learning_rate = state.optimizer.rate();
         let mut forward = None;
         let mut failed = None;
-        let mut loss_of = |logits: &Tensor| -> Result<Tensor, Error> {
+        let mut loss_of = |logits: &Tensor| -> Result<Tensor> {
             let loss = self.own.mean_loss(logits, &batch.targets, &self.config.loss, true)?;
             let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
             if !value.is_finite() {
@@ -82,19 +82,13 @@ impl<'a> Host<'a> {
         self.result(&logits, batch, loss, rows)
     }
 
-    fn validate(&self, batch: &Batch, rows: &mut Rows) -> Result<StepResult, Error> {
+    fn validate(&self, batch: &Batch, rows: &mut Rows) -> Result<StepResult> {
         let logits = self.network.forward(&batch.images, Mode::Eval)?.detach();
         let loss = self.own.mean_loss(&logits, &batch.targets, &self.config.loss, false)?;
         self.result(&logits, batch, loss.to_dtype(DType::F64)?.to_scalar()?, rows)
     }
 
-    fn result(
-        &self,
-        logits: &Tensor,
-        batch: &Batch,
-        loss: f64,
-        rows: &mut Rows,
-    ) -> Result<StepResult, Error> {
+    fn result(&self, logits: &Tensor, batch: &Batch, loss: f64, rows: &mut Rows) -> Result<StepResult> {
         if !self.own.metrics.is_empty() {
             rows.push(logits, &batch.targets)?;
         }
@@ -105,7 +99,7 @@ impl<'a> Host<'a> {
 }
 
 impl Runner for Host<'_> {
-    fn begin(&mut self, phase: Phase, state: &mut State, epoch: u32, step: u32) -> Result<(), Error> {
+    fn begin(&mut self, phase: Phase, state: &mut State, epoch: u32, step: u32) -> Result<()> {
         (self.epoch, self.step) = (epoch, step);
         self.batches = match (phase, self.validation) {
             (Phase::Training, _) => Box::new(self.train.epoch(epoch).skip(step as usize)),
@@ -119,7 +113,7 @@ impl Runner for Host<'_> {
         Ok(())
     }
 
-    fn next(&mut self, phase: Phase, state: &mut State, rows: &mut Rows) -> Result<Vec<StepResult>, Error> {
+    fn next(&mut self, phase: Phase, state: &mut State, rows: &mut Rows) -> Result<Vec<StepResult>> {
         let Some(batch) = self.batches.next() else { return Ok(Vec::new()) };
         let (phase_name, epoch, batch_number) = (phase.name(), self.epoch + 1, self.step + 1);
         let at = |source: BoxError| Error::Batch { phase: phase_name, epoch, batch: batch_number, source };
@@ -135,7 +129,7 @@ impl Runner for Host<'_> {
         })
     }
 
-    fn store(&mut self, _: &mut State) -> Result<(), Error> {
+    fn store(&mut self, _: &mut State) -> Result<()> {
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::callback::{BatchLog, BatchStart, Callback, Control};
-use crate::{BoxError, Error, error::require};
+use crate::{BoxError, Result, error::require};
 
 /// How [`LearningRateFinder`] goes; `Default` is fastai's `lr_find`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,8 +72,8 @@ impl LearningRateFinder {
     /// A finder that has seen nothing yet.
     ///
     /// # Errors
-    /// [`Error::Config`] for a setting that is not allowed.
-    pub fn new(config: LearningRateFinderConfig) -> Result<Self, Error> {
+    /// [`Error::Config`](crate::Error::Config) for a setting that is not allowed.
+    pub fn new(config: LearningRateFinderConfig) -> Result<Self> {
         let LearningRateFinderConfig { from, to, steps, smoothing, diverged } = config;
         require(from > 0.0 && from.is_finite(), "from", from, "a finite number over 0")?;
         require(to > from && to.is_finite(), "to", to, "a finite number over `from`")?;

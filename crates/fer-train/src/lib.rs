@@ -36,7 +36,7 @@ pub use checkpoint::Checkpoint;
 pub use config::{AverageConfig, LossConfig, TrainConfig};
 pub use csv_logger::CsvLogger;
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
-pub use error::{BoxError, Error};
+pub use error::{BoxError, Error, Result};
 pub use generation::Generation;
 pub use learning_rate_finder::{LearningRateFinder, LearningRateFinderConfig};
 pub use loss::{count_correct, cross_entropy};

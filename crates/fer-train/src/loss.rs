@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use crate::{Error, LossConfig};
+use crate::{Error, LossConfig, Result};
 
 /// The mean cross-entropy, or focal loss, of `logits` `(batch, classes)` against `targets`, a scalar.
 ///
@@ -32,7 +32,7 @@ use crate::{Error, LossConfig};
 /// # Errors
 /// [`Error::Label`] for a label that is no class, [`Error::Share`] for shares that do not sum to 1, [`Error::Shape`] or
 /// [`Error::Config`] when targets or class weights do not fit the logits, or candle's error.
-pub fn cross_entropy(logits: &Tensor, targets: &Tensor, config: &LossConfig) -> Result<Tensor, Error> {
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor, config: &LossConfig) -> Result<Tensor> {
     let LossConfig { label_smoothing: smoothing, class_weights, focal_gamma } = config;
     let (samples, classes) = logits.dims2()?;
     if let Some(weights) = class_weights {
@@ -73,7 +73,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, config: &LossConfig) -> 
 ///
 /// # Errors
 /// As [`cross_entropy`].
-pub fn count_correct(logits: &Tensor, targets: &Tensor) -> Result<usize, Error> {
+pub fn count_correct(logits: &Tensor, targets: &Tensor) -> Result<usize> {
     let (samples, classes) = logits.dims2()?;
     let shares = shares(targets, samples, classes)?;
     let rows = logits.detach().to_dtype(DType::F64)?.to_vec2::<f64>()?;
@@ -100,7 +100,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 const SUM: f64 = 1e-3;
 
 /// The share of every class in each sample, row by row, of targets of either kind.
-pub(crate) fn shares(targets: &Tensor, samples: usize, classes: usize) -> Result<Vec<f64>, Error> {
+pub(crate) fn shares(targets: &Tensor, samples: usize, classes: usize) -> Result<Vec<f64>> {
     if targets.dims() == [samples, classes] {
         let shares = targets.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         for (sample, row) in shares.chunks(classes.max(1)).enumerate() {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 pub use config::{Algorithm, OptimizerConfig};
 pub(crate) use update::Blend;
 
-use crate::{Error, weights};
+use crate::{Error, Result, weights};
 use memory::Memory;
 use rule::Scalars;
 use update::Step;
@@ -57,7 +57,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::Config`] for a setting that is not allowed.
-    pub fn new(config: OptimizerConfig) -> Result<Self, Error> {
+    pub fn new(config: OptimizerConfig) -> Result<Self> {
         config.validate()?;
         Ok(Self { config, scalars: Scalars::new(&config), memories: BTreeMap::new() })
     }
@@ -87,7 +87,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// When a variable is neither `f32` nor `f64`, or its gradient is of another shape or type.
-    pub fn step(&mut self, weights: &VarMap, gradients: &GradStore) -> Result<usize, Error> {
+    pub fn step(&mut self, weights: &VarMap, gradients: &GradStore) -> Result<usize> {
         let update = self.next_update(1.0);
         self.apply(weights, gradients, &update)
     }
@@ -103,7 +103,7 @@ impl Optimizer {
         weights: &VarMap,
         gradients: &GradStore,
         update: &Update,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize> {
         let vars = weights::sorted(weights);
         let trained: Vec<(String, Var, &Tensor)> = vars
             .into_iter()
@@ -135,7 +135,7 @@ impl Optimizer {
     }
 
     /// What is kept of the variables that have been updated, for a device that goes on with them.
-    pub(crate) fn slots(&self, weights: &VarMap) -> Result<Vec<Slots>, Error> {
+    pub(crate) fn slots(&self, weights: &VarMap) -> Result<Vec<Slots>> {
         let mut all = Vec::new();
         for (name, var) in weights::sorted(weights) {
             if let Some(memory) = self.memories.get(&name) {
@@ -147,7 +147,7 @@ impl Optimizer {
     }
 
     /// Takes over what a device that updated the variables kept.
-    pub(crate) fn set_slots(&mut self, slots: &[Slots], weights: &VarMap) -> Result<(), Error> {
+    pub(crate) fn set_slots(&mut self, slots: &[Slots], weights: &VarMap) -> Result<()> {
         for (name, var) in weights::sorted(weights) {
             let of_var = slots.iter().find(|slots| slots.variable == var.id());
             if let Some(Slots { m: Some(m), v, .. }) = of_var {
@@ -161,7 +161,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn state(&self, weights: &VarMap) -> Result<OptimizerState, Error> {
+    pub fn state(&self, weights: &VarMap) -> Result<OptimizerState> {
         let mut tensors = BTreeMap::new();
         for (name, var) in weights::sorted(weights) {
             let Some(memory) = self.memories.get(&name) else { continue };
@@ -177,7 +177,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::Shape`] when the state holds other parameters than the weights.
-    pub fn restore(&mut self, state: &OptimizerState, weights: &VarMap) -> Result<(), Error> {
+    pub fn restore(&mut self, state: &OptimizerState, weights: &VarMap) -> Result<()> {
         self.scalars = Scalars::deserialize(&state.scalars).map_err(candle_core::Error::wrap)?;
         self.memories.clear();
         for (name, var) in weights::sorted(weights) {

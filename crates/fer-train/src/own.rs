@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::require;
 use crate::schedule::ScheduleKind;
-use crate::{Error, LossConfig, TrainConfig, cross_entropy, loss};
+use crate::{LossConfig, Result, TrainConfig, cross_entropy, loss};
 
 pub(crate) type OwnLoss = Arc<dyn Fn(&Tensor, &Tensor) -> candle_core::Result<Tensor> + Send + Sync>;
 pub(crate) type OwnMetric = Arc<dyn Fn(ArrayView2<'_, f32>, ArrayView2<'_, f32>) -> f64 + Send + Sync>;
@@ -54,7 +54,7 @@ impl Own {
     }
 
     /// Checks that every name can stand in a table, and that no setting is without effect.
-    pub fn validate(&self, config: &TrainConfig) -> Result<(), Error> {
+    pub fn validate(&self, config: &TrainConfig) -> Result<()> {
         for (index, (name, _)) in self.metrics.iter().enumerate() {
             let is_word = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
             let is_new = name != "epoch"
@@ -94,7 +94,7 @@ impl Own {
         targets: &Tensor,
         config: &LossConfig,
         trains: bool,
-    ) -> Result<Tensor, Error> {
+    ) -> Result<Tensor> {
         match &self.loss {
             Some(own) => {
                 let (samples, classes) = logits.dims2()?;
@@ -130,7 +130,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub fn push(&mut self, logits: &Tensor, targets: &Tensor) -> Result<(), Error> {
+    pub fn push(&mut self, logits: &Tensor, targets: &Tensor) -> Result<()> {
         let (samples, classes) = logits.dims2()?;
         self.classes = classes;
         self.logits.extend(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::callback::{Callback, CallbackState, Control, Monitor, MonitorMode};
 use crate::error::require;
-use crate::{BoxError, Error, exact};
+use crate::{BoxError, Result, exact};
 
 /// The settings of [`ReduceLrOnPlateau`]. The defaults are the notebook's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,8 +65,8 @@ impl ReduceLrOnPlateau {
     /// A callback that has seen no epoch yet.
     ///
     /// # Errors
-    /// [`Error::Config`] for a factor outside 0..1, or a `min_delta` or `min_lr` under 0.
-    pub fn new(config: ReduceLrOnPlateauConfig) -> Result<Self, Error> {
+    /// [`Error::Config`](crate::Error::Config) for a factor outside 0..1, or a `min_delta` or `min_lr` under 0.
+    pub fn new(config: ReduceLrOnPlateauConfig) -> Result<Self> {
         let ReduceLrOnPlateauConfig { factor, min_delta, min_lr, .. } = config;
         require((0.0..1.0).contains(&factor), "factor", factor, "at least 0 and under 1")?;
         require(min_delta >= 0.0, "min_delta", min_delta, "at least 0")?;

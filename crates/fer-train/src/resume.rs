@@ -1,13 +1,13 @@
 //! Where a training begins, and what of it is kept to go on with.
 
-use crate::Error;
 use crate::batches::Batches;
 use crate::checkpoint::{Checkpoint, Data};
 use crate::run::Run;
+use crate::{Error, Result};
 
 impl Run<'_, '_> {
     /// Begins anew, or where the checkpoint is.
-    pub fn begin(&mut self) -> Result<(), Error> {
+    pub fn begin(&mut self) -> Result<()> {
         let resumed = match (&self.trainer.checkpoint, self.trainer.resume) {
             (Some(path), true) => {
                 let checkpoint = Checkpoint::load(path)?;
@@ -42,7 +42,7 @@ impl Run<'_, '_> {
     }
 
     /// The state of this moment. It shares the memory of the network.
-    fn checkpoint(&self) -> Result<Checkpoint, Error> {
+    fn checkpoint(&self) -> Result<Checkpoint> {
         let mut callbacks = Vec::new();
         for callback in &*self.callbacks {
             let name = callback.name().to_owned();
@@ -74,7 +74,7 @@ impl Run<'_, '_> {
     }
 
     /// Keeps the state of this moment, where there is a place for it.
-    pub fn save(&self) -> Result<(), Error> {
+    pub fn save(&self) -> Result<()> {
         match &self.trainer.checkpoint {
             Some(path) => self.checkpoint()?.save(path),
             None => Ok(()),

@@ -10,7 +10,7 @@ use crate::checkpoint::Position;
 use crate::own::Rows;
 use crate::runner::{Phase, Runner};
 use crate::state::State;
-use crate::{BoxError, Error, Trainer};
+use crate::{BoxError, Error, Result, Trainer};
 
 /// A training under way.
 pub(crate) struct Run<'a, 'c> {
@@ -29,14 +29,14 @@ pub(crate) struct Run<'a, 'c> {
 
 impl Run<'_, '_> {
     /// Trains to the end. Then the variables hold the average, where there is one.
-    pub fn finish(&mut self) -> Result<Ended, Error> {
+    pub fn finish(&mut self) -> Result<Ended> {
         let ended = self.train()?;
         self.state.show_average()?;
         self.call(|callback, control| callback.on_train_end(control, ended))?;
         Ok(ended)
     }
 
-    fn train(&mut self) -> Result<Ended, Error> {
+    fn train(&mut self) -> Result<Ended> {
         loop {
             if self.stopped {
                 return Ok(Ended::Stopped);
@@ -64,7 +64,7 @@ impl Run<'_, '_> {
     }
 
     /// What is left of an epoch, and its validation, whose result it gives; `None` when it was interrupted.
-    fn epoch(&mut self) -> Result<Option<(Position, Rows)>, Error> {
+    fn epoch(&mut self) -> Result<Option<(Position, Rows)>> {
         let (mut position, mut rows) = (self.position, std::mem::take(&mut self.rows));
         let is_whole = self.phase(Phase::Training, &mut position, &mut rows)?;
         (self.position, self.rows) = (position, rows);
@@ -77,7 +77,7 @@ impl Run<'_, '_> {
     }
 
     /// Does a phase from `position` on, range by range. False when it was interrupted.
-    fn phase(&mut self, phase: Phase, position: &mut Position, rows: &mut Rows) -> Result<bool, Error> {
+    fn phase(&mut self, phase: Phase, position: &mut Position, rows: &mut Rows) -> Result<bool> {
         let (started, before) = (Instant::now(), position.seconds);
         let steps = match (phase, self.validation) {
             (Phase::Validation, Some(validation)) => validation.steps(),
@@ -140,7 +140,7 @@ impl Run<'_, '_> {
         }
     }
 
-    fn end_epoch(&mut self, (validation, rows): (Position, Rows), seconds: f64) -> Result<(), Error> {
+    fn end_epoch(&mut self, (validation, rows): (Position, Rows), seconds: f64) -> Result<()> {
         let (position, own) = (self.position, &self.trainer.own);
         let mut metrics = own.measure(&self.rows, "");
         if self.validation.is_some() {
@@ -173,7 +173,7 @@ impl Run<'_, '_> {
     pub fn call(
         &mut self,
         mut hook: impl FnMut(&mut dyn Callback, &mut Control) -> Result<(), BoxError>,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         for index in 0..self.callbacks.len() {
             let learning_rate = self.state.optimizer.learning_rate();
             let epochs = self.trainer.config.epochs;

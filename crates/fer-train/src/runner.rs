@@ -2,7 +2,7 @@
 
 use fer_nn::engine::StepResult;
 
-use crate::Error;
+use crate::Result;
 use crate::own::Rows;
 use crate::state::State;
 
@@ -25,12 +25,12 @@ impl Phase {
 /// What does the steps: the host, batch by batch, or a device, in ranges.
 pub(crate) trait Runner {
     /// Begins a phase of epoch `epoch`, from 0, at batch `step`, with the present values of `state`.
-    fn begin(&mut self, phase: Phase, state: &mut State, epoch: u32, step: u32) -> Result<(), Error>;
+    fn begin(&mut self, phase: Phase, state: &mut State, epoch: u32, step: u32) -> Result<()>;
 
     /// Does the next range of steps; without a result the phase is over. Where metrics need them, what was computed and
     /// what was wanted is added to `rows`.
-    fn next(&mut self, phase: Phase, state: &mut State, rows: &mut Rows) -> Result<Vec<StepResult>, Error>;
+    fn next(&mut self, phase: Phase, state: &mut State, rows: &mut Rows) -> Result<Vec<StepResult>>;
 
     /// Brings all that it changed to `state`.
-    fn store(&mut self, state: &mut State) -> Result<(), Error>;
+    fn store(&mut self, state: &mut State) -> Result<()>;
 }

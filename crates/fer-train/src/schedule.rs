@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::Result;
 use crate::error::require;
 
 /// The course of a [`ScheduleConfig`].
@@ -79,7 +79,7 @@ impl Default for ScheduleConfig {
 }
 
 impl ScheduleConfig {
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let Self { warmup_epochs: warmup, gamma, final_part, pct_start, .. } = *self;
         let allowed = warmup >= 0.0 && warmup.is_finite();
         require(allowed, "schedule.warmup_epochs", warmup, "a finite number, at least 0")?;

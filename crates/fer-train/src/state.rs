@@ -7,7 +7,7 @@ use crate::average::Average;
 use crate::checkpoint::Checkpoint;
 use crate::own::Own;
 use crate::weights::{self, Weights};
-use crate::{Error, Optimizer, TrainConfig};
+use crate::{Optimizer, Result, TrainConfig};
 
 pub(crate) struct State<'a> {
     pub weights: &'a VarMap,
@@ -22,19 +22,14 @@ pub(crate) struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    pub fn new(
-        weights: &'a VarMap,
-        config: &'a TrainConfig,
-        own: &'a Own,
-        steps: usize,
-    ) -> Result<Self, Error> {
+    pub fn new(weights: &'a VarMap, config: &'a TrainConfig, own: &'a Own, steps: usize) -> Result<Self> {
         let average = config.average.map(|average| Average::of(weights, average)).transpose()?;
         let optimizer = Optimizer::new(config.optimizer)?;
         Ok(Self { weights, optimizer, average, config, own, steps, raw: None })
     }
 
     /// Counts a step and gives its numbers.
-    pub fn next_update(&mut self) -> Result<Update, Error> {
+    pub fn next_update(&mut self) -> Result<Update> {
         let (step, total) = (self.optimizer.steps(), u64::from(self.config.epochs) * self.steps as u64);
         let factor = match &self.own.schedule {
             Some(own) => own(step, total) * self.config.schedule.warmup(step, self.steps),
@@ -47,7 +42,7 @@ impl<'a> State<'a> {
     }
 
     /// Puts the average, where there is one, in place of the weights.
-    pub fn show_average(&mut self) -> Result<(), Error> {
+    pub fn show_average(&mut self) -> Result<()> {
         if let (Some(average), None) = (&self.average, &self.raw) {
             let raw = weights::snapshot(self.weights)?;
             for (name, var) in weights::sorted(self.weights) {
@@ -61,7 +56,7 @@ impl<'a> State<'a> {
     }
 
     /// Puts the weights back. What was written to the variables in between is gone.
-    pub fn hide_average(&mut self) -> Result<(), Error> {
+    pub fn hide_average(&mut self) -> Result<()> {
         if let Some(raw) = self.raw.take() {
             weights::restore(self.weights, &raw)?;
         }
@@ -81,7 +76,7 @@ impl<'a> State<'a> {
     }
 
     /// Goes back to the state that a checkpoint holds.
-    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         weights::restore(self.weights, &checkpoint.weights)?;
         self.optimizer.restore(&checkpoint.optimizer, self.weights)?;
         match (&self.average, &checkpoint.average) {
@@ -91,7 +86,7 @@ impl<'a> State<'a> {
     }
 
     /// What a device has to know of the variables to go on with them.
-    pub fn slots(&self) -> Result<Vec<Slots>, Error> {
+    pub fn slots(&self) -> Result<Vec<Slots>> {
         let mut slots = self.optimizer.slots(self.weights)?;
         let Some(average) = &self.average else { return Ok(slots) };
         for (name, var) in weights::sorted(self.weights) {
@@ -107,7 +102,7 @@ impl<'a> State<'a> {
     }
 
     /// Takes over what a device kept.
-    pub fn set_slots(&mut self, slots: &[Slots]) -> Result<(), Error> {
+    pub fn set_slots(&mut self, slots: &[Slots]) -> Result<()> {
         self.optimizer.set_slots(slots, self.weights)?;
         let Some(average) = &self.average else { return Ok(()) };
         let mut values = Weights::new();

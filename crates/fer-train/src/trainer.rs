@@ -10,7 +10,7 @@ use ndarray::ArrayView2;
 
 use crate::callback::Ended;
 use crate::own::Own;
-use crate::{Error, TrainConfig};
+use crate::{Result, TrainConfig};
 
 /// Trains networks.
 #[derive(Clone, Debug)]
@@ -35,8 +35,8 @@ impl Trainer {
     /// A trainer with checked settings.
     ///
     /// # Errors
-    /// [`Error::Config`] for a setting that is not allowed.
-    pub fn new(config: TrainConfig) -> Result<Self, Error> {
+    /// [`Error::Config`](crate::Error::Config) for a setting that is not allowed.
+    pub fn new(config: TrainConfig) -> Result<Self> {
         config.validate()?;
         Ok(Self { config, own: Own::default(), checkpoint: None, resume: false, interrupt: Arc::default() })
     }

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use candle_core::{Tensor, Var};
 use candle_nn::VarMap;
 
-use crate::{Error, files};
+use crate::{Error, Result, files};
 
 /// Tensors by name, in the order of their names.
 pub type Weights = BTreeMap<String, Tensor>;
@@ -27,7 +27,7 @@ pub(crate) fn views(weights: &VarMap) -> Weights {
 ///
 /// # Errors
 /// When the device fails.
-pub fn snapshot(weights: &VarMap) -> Result<Weights, Error> {
+pub fn snapshot(weights: &VarMap) -> Result<Weights> {
     let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.copy()?));
     views(weights).into_iter().map(copy).collect()
 }
@@ -37,7 +37,7 @@ pub fn snapshot(weights: &VarMap) -> Result<Weights, Error> {
 /// # Errors
 /// [`Error::Shape`] when the snapshot has other names, shapes or types than the variables; then none is
 /// changed.
-pub fn restore(weights: &VarMap, snapshot: &Weights) -> Result<(), Error> {
+pub fn restore(weights: &VarMap, snapshot: &Weights) -> Result<()> {
     let vars = sorted(weights);
     if let Some(difference) = differences(&views(weights), snapshot).into_iter().next() {
         return Err(Error::Shape { what: "weights", expected: difference.0, found: difference.1 });
@@ -54,7 +54,7 @@ pub fn restore(weights: &VarMap, snapshot: &Weights) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be written.
-pub fn save(weights: &VarMap, path: impl AsRef<Path>) -> Result<(), Error> {
+pub fn save(weights: &VarMap, path: impl AsRef<Path>) -> Result<()> {
     files::write_safetensors(path.as_ref(), &views(weights), None)
 }
 
@@ -78,7 +78,7 @@ pub fn save(weights: &VarMap, path: impl AsRef<Path>) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Io`] when the file cannot be read; [`Error::Format`] when it is no safetensors file, or of other variables: then
 /// none is changed.
-pub fn load(weights: &VarMap, path: impl AsRef<Path>) -> Result<(), Error> {
+pub fn load(weights: &VarMap, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let found = files::tensors(path, &bytes)?;

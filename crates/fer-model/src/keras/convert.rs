@@ -11,7 +11,7 @@ use super::imported::Imported;
 use super::model_config::{Model, Node};
 use super::settings::{ONLY_IN_TRAINING, Settings};
 use crate::layer_config::{LayerConfig, LayerKind, output};
-use crate::{DcnnConfig, Error, LayersConfig, Preprocessing};
+use crate::{DcnnConfig, Error, LayersConfig, Preprocessing, Result};
 
 /// What a layer gives.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub(super) struct Output {
 }
 
 /// The network that a description and a file's weights make.
-pub(super) fn convert(model: Model, mut stored: KerasFile, file: &str) -> Result<Imported, Error> {
+pub(super) fn convert(model: Model, mut stored: KerasFile, file: &str) -> Result<Imported> {
     let crate::Input { channels, height, width } = model.input;
     let images = Output {
         name: "images".to_owned(),
@@ -85,14 +85,14 @@ impl Work<'_> {
     }
 
     /// What the layer reads, where it reads one thing.
-    fn input(&self, node: &Node) -> Result<Output, Error> {
+    fn input(&self, node: &Node) -> Result<Output> {
         match node.inputs[..] {
             [input] => self.read(node, input),
             _ => Err(self.wrong(node, format!("{} inputs", node.inputs.len()), "1")),
         }
     }
 
-    fn read(&self, node: &Node, input: &str) -> Result<Output, Error> {
+    fn read(&self, node: &Node, input: &str) -> Result<Output> {
         let Some(output) = self.outputs.get(input) else {
             return Err(self.wrong(node, format!("input '{input}'"), "a layer before it"));
         };
@@ -107,7 +107,7 @@ impl Work<'_> {
     }
 
     /// Adds what does the same as a layer of Keras.
-    fn add(&mut self, node: &Node) -> Result<Output, Error> {
+    fn add(&mut self, node: &Node) -> Result<Output> {
         let settings = Settings { file: self.file, name: node.name, config: node.config };
         settings.check("data_format", &["channels_last"])?;
         if node.class == "InputLayer" {
@@ -169,7 +169,7 @@ impl Work<'_> {
     }
 
     /// Adds a layer that reads `input`, and finds what it gives.
-    pub(super) fn push(&mut self, name: &str, is: LayerKind, input: Output) -> Result<Output, Error> {
+    pub(super) fn push(&mut self, name: &str, is: LayerKind, input: Output) -> Result<Output> {
         let failed = |source| Error::Layer { layer: name.to_owned(), source };
         let zeros = VarBuilder::zeros(DType::F32, &Device::Cpu);
         let layer = is.layer(name, &input.dims, zeros).map_err(failed)?;
@@ -208,7 +208,7 @@ impl Work<'_> {
         free
     }
 
-    fn sum(&mut self, node: &Node) -> Result<Output, Error> {
+    fn sum(&mut self, node: &Node) -> Result<Output> {
         let inputs = node.inputs.iter().map(|input| self.read(node, input)).collect::<Result<Vec<_>, _>>()?;
         let [first, rest @ ..] = &inputs[..] else {
             return Err(self.wrong(node, "no inputs", "two or more"));
@@ -233,7 +233,7 @@ impl Work<'_> {
         Ok(sum)
     }
 
-    fn rescale(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+    fn rescale(&mut self, settings: &Settings, input: Output) -> Result<Output> {
         if !input.is_raw || self.preprocessing.is_some() {
             return Err(settings.wrong("a layer before it", "Rescaling at the input alone"));
         }
@@ -243,7 +243,7 @@ impl Work<'_> {
         Ok(Output { is_raw: false, ..input })
     }
 
-    fn flatten(&mut self, name: &str, input: Output) -> Result<Output, Error> {
+    fn flatten(&mut self, name: &str, input: Output) -> Result<Output> {
         let flattened = match input.dims[..] {
             [_, channels, height, width] => Some([channels, height, width]),
             // A vector is flat already.
@@ -253,7 +253,7 @@ impl Work<'_> {
     }
 
     /// A reshaping that keeps the shape or flattens.
-    fn reshape(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+    fn reshape(&mut self, settings: &Settings, input: Output) -> Result<Output> {
         let wanted = settings.sizes("target_shape")?;
         let (shape, values) = match input.dims[..] {
             [_, channels, height, width] => (vec![height, width, channels], channels * height * width),
@@ -275,14 +275,14 @@ impl Work<'_> {
         settings: &Settings,
         (activation, outer): (Activation, bool),
         input: Output,
-    ) -> Result<Output, Error> {
+    ) -> Result<Output> {
         match activation {
             Activation::Linear => Ok(Output { is_probability: outer, ..input }),
             activation => self.push(settings.name, LayerKind::Activation(activation), input),
         }
     }
 
-    fn finish(mut self, model: Model, last: &Output) -> Result<Imported, Error> {
+    fn finish(mut self, model: Model, last: &Output) -> Result<Imported> {
         let file = self.file;
         let [_, classes] = last.dims[..] else {
             let found = format!("{:?}", &last.dims[1..]);

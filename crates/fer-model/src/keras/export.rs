@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::order;
 use crate::saved::{NamedTensors, checked};
-use crate::{DcnnConfig, Error, LayerInfo};
+use crate::{DcnnConfig, Error, LayerInfo, Result};
 
 /// Writes the network as Keras 2's `model.save("model.h5")` does, with the architecture and without an
 /// optimizer. `load_model` and `load_weights` of Keras 2 and Keras 3 read it.
@@ -18,7 +18,7 @@ use crate::{DcnnConfig, Error, LayerInfo};
 ///
 /// # Errors
 /// When the architecture is invalid, a tensor is missing or has another shape, or the file cannot be written.
-pub fn export(path: impl AsRef<Path>, dcnn: &DcnnConfig, tensors: &impl NamedTensors) -> Result<(), Error> {
+pub fn export(path: impl AsRef<Path>, dcnn: &DcnnConfig, tensors: &impl NamedTensors) -> Result<()> {
     dcnn.validate()?;
     let path = path.as_ref();
     let name = path.display().to_string();
@@ -61,7 +61,7 @@ pub fn export(path: impl AsRef<Path>, dcnn: &DcnnConfig, tensors: &impl NamedTen
 }
 
 /// The architecture as Keras 2 describes it; what is not said has Keras' default, in Keras 3 too.
-pub(super) fn model_config(dcnn: &DcnnConfig) -> Result<Value, Error> {
+pub(super) fn model_config(dcnn: &DcnnConfig) -> Result<Value> {
     let mut rates = dcnn.blocks.iter().map(|block| block.dropout).chain([dcnn.dense_dropout]);
     let batch = json!([null, dcnn.height, dcnn.width, dcnn.channels]);
     let input = json!({"name": "conv2d_1_input", "batch_input_shape": batch, "dtype": "float32"});

@@ -7,8 +7,8 @@ use fer_files::printable;
 use hdf5_pure::{AttrValue, Dataset, File, Group};
 
 use super::names::{numbered, snake_case};
-use crate::Error;
 use crate::saved::check_shape;
+use crate::{Error, Result};
 
 /// Values that are read are at most this many times the file: Keras does not compress, and weights hardly
 /// shrink.
@@ -45,7 +45,7 @@ impl KerasFile {
     }
 
     /// Takes out the weights of a layer, of which there must be so many.
-    pub fn take<'a>(&mut self, layer: &str, count: usize, file: &'a str) -> Result<Weights<'a>, Error> {
+    pub fn take<'a>(&mut self, layer: &str, count: usize, file: &'a str) -> Result<Weights<'a>> {
         let Some(at) = self.layers.iter().position(|stored| stored.is_named(layer)) else {
             return Err(Error::MissingTensor { name: file.to_owned(), tensor: layer.to_owned() });
         };
@@ -71,7 +71,7 @@ pub(super) struct Weights<'a> {
 
 impl Weights<'_> {
     /// The next one, which must have this shape.
-    pub fn next(&mut self, shape: &[usize]) -> Result<Tensor, Error> {
+    pub fn next(&mut self, shape: &[usize]) -> Result<Tensor> {
         // `take` has counted them.
         let Some(weight) = self.weights.next() else {
             return Err(Error::keras(self.file, "a layer has too few weights"));
@@ -112,7 +112,7 @@ impl StoredLayer {
     }
 
     /// The class that has weights of these shapes and names, for a file that does not say it.
-    pub fn class(&self, file: &str) -> Result<&'static str, Error> {
+    pub fn class(&self, file: &str) -> Result<&'static str> {
         let ranks: Vec<usize> = self.weights.iter().map(|weight| weight.shape.len()).collect();
         let unexpected = || {
             let mut found: Vec<String> =
@@ -148,7 +148,7 @@ pub(super) struct Weight {
 }
 
 impl Weight {
-    fn open(group: &Group, path: String, within: &str, name: &str) -> Result<Self, Error> {
+    fn open(group: &Group, path: String, within: &str, name: &str) -> Result<Self> {
         let hdf5 = Error::hdf5(name);
         let data = group.dataset(within).map_err(&hdf5)?;
         let dtype = data.dtype().map_err(&hdf5)?.to_string().to_uppercase();
@@ -159,7 +159,7 @@ impl Weight {
     }
 
     /// The values in Keras' order.
-    pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
+    pub fn read(&self, name: &str) -> Result<Vec<f32>> {
         self.data.read_f32().map_err(Error::hdf5(name))
     }
 
@@ -171,7 +171,7 @@ impl Weight {
 }
 
 /// Reads a file's structure; `name` stands for it in errors.
-pub(super) fn read(bytes: Vec<u8>, name: &str) -> Result<KerasFile, Error> {
+pub(super) fn read(bytes: Vec<u8>, name: &str) -> Result<KerasFile> {
     let hdf5 = Error::hdf5(name);
     let size = bytes.len() as u64;
     let root = File::from_bytes(bytes).map_err(&hdf5)?.root();
@@ -205,7 +205,7 @@ pub(super) fn read(bytes: Vec<u8>, name: &str) -> Result<KerasFile, Error> {
 }
 
 /// The layout of Keras 2 and of Keras 3's whole models: a group a layer, which lists its weights.
-fn named_layers(base: &Group, path: &str, names: &[String], name: &str) -> Result<Vec<StoredLayer>, Error> {
+fn named_layers(base: &Group, path: &str, names: &[String], name: &str) -> Result<Vec<StoredLayer>> {
     let hdf5 = Error::hdf5(name);
     let mut layers = Vec::new();
     for layer in names {
@@ -223,7 +223,7 @@ fn named_layers(base: &Group, path: &str, names: &[String], name: &str) -> Resul
 }
 
 /// The layout of `.weights.h5`: groups named by class and number, weights by number.
-fn numbered_layers(base: &Group, name: &str) -> Result<Vec<StoredLayer>, Error> {
+fn numbered_layers(base: &Group, name: &str) -> Result<Vec<StoredLayer>> {
     let hdf5 = Error::hdf5(name);
     let mut groups: Vec<(String, Group)> = base.iter_groups().map_err(&hdf5)?.collect();
     groups.sort_by_cached_key(|(layer, _)| {

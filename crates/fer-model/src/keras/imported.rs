@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use crate::{Architecture, Error, Input, ModelConfig, Preprocessing};
+use crate::{Architecture, Error, Input, ModelConfig, Preprocessing, Result};
 
 /// A network read from a Keras file.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ impl Imported {
     ///
     /// # Errors
     /// When the names are not one a class, each another, or the rescaling is of no use.
-    pub fn config(&self, labels: Vec<String>) -> Result<ModelConfig, Error> {
+    pub fn config(&self, labels: Vec<String>) -> Result<ModelConfig> {
         if labels.len() != self.classes {
             return Err(Error::Labels { labels: labels.len(), classes: self.classes });
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::{Error, Input};
+use crate::{Error, Input, Result};
 
 /// A layer of the description.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub(super) struct Model<'a> {
 }
 
 /// Reads a description; `file` stands for its file in errors.
-pub(super) fn parse<'a>(model: &'a Value, file: &str) -> Result<Model<'a>, Error> {
+pub(super) fn parse<'a>(model: &'a Value, file: &str) -> Result<Model<'a>> {
     let wrong = |message: &str| Error::keras(file, format!("the model's description: {message}"));
     let config = &model["config"];
     let class = model["class_name"].as_str().unwrap_or("Sequential");
@@ -102,7 +102,7 @@ fn chain(layers: &[Value]) -> Vec<Node<'_>> {
 }
 
 /// Layers that say what they read.
-fn graph<'a>(layers: &'a [Value], file: &str) -> Result<Vec<Node<'a>>, Error> {
+fn graph<'a>(layers: &'a [Value], file: &str) -> Result<Vec<Node<'a>>> {
     let with_inputs = |layer: &'a Value| {
         let mut node = node(layer);
         match layer["inbound_nodes"].as_array().map(Vec::as_slice) {
@@ -157,7 +157,7 @@ fn only(list: &Value) -> Option<&str> {
 }
 
 /// The layers that the output needs, each after those that it reads.
-fn ordered<'a>(nodes: Vec<Node<'a>>, output: &'a str, file: &str) -> Result<Vec<Node<'a>>, Error> {
+fn ordered<'a>(nodes: Vec<Node<'a>>, output: &'a str, file: &str) -> Result<Vec<Node<'a>>> {
     let all: HashMap<&str, Node> = nodes.into_iter().map(|node| (node.name, node)).collect();
     let (mut done, mut order) = (HashMap::new(), Vec::new());
     // Names to come, each once before its inputs and once after them.

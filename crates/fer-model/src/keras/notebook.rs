@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::export::model_config;
 use super::file::{KerasFile, StoredLayer};
 use crate::layer_config::LayerKind;
-use crate::{BlockConfig, DcnnConfig, Error};
+use crate::{BlockConfig, DcnnConfig, Error, Result};
 
 /// The description of the notebook's network that has weights of these shapes, for images of `side` pixels. The layers get
 /// its names: those with the notebook's are found by name, others are taken in the file's order, each kind for itself.
 ///
 /// What the weights do not say, the rates of dropout, is the notebook's.
-pub(super) fn describe(stored: &mut KerasFile, side: usize, file: &str) -> Result<Value, Error> {
+pub(super) fn describe(stored: &mut KerasFile, side: usize, file: &str) -> Result<Value> {
     sort_by_name(&mut stored.layers);
     let classes = stored.layers.iter().map(|layer| layer.class(file)).collect::<Result<Vec<_>, _>>()?;
     let dcnn = from_weights(&stored.layers, &classes, side, file)?;
@@ -47,12 +47,7 @@ fn sort_by_name(stored: &mut [StoredLayer]) {
 }
 
 /// The network whose layers of these classes have these weights.
-fn from_weights(
-    layers: &[StoredLayer],
-    classes: &[&str],
-    side: usize,
-    file: &str,
-) -> Result<DcnnConfig, Error> {
+fn from_weights(layers: &[StoredLayer], classes: &[&str], side: usize, file: &str) -> Result<DcnnConfig> {
     let kernels = |class| -> Vec<_> {
         let of_class = layers.iter().zip(classes).filter(|(_, c)| **c == class);
         of_class.filter_map(|(layer, _)| layer.weights.first()).collect()

@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use zip::ZipArchive;
 
 use super::file::MAX_EXPANSION;
-use crate::Error;
+use crate::{Error, Result};
 
 /// What a `.keras` file holds.
 pub(super) struct Package {
@@ -21,11 +21,11 @@ pub(super) struct Package {
 const MAX_TEXT: u64 = 64 << 20;
 
 /// Opens a `.keras` file; `file` stands for it in errors.
-pub(super) fn open(bytes: &[u8], file: &str) -> Result<Package, Error> {
+pub(super) fn open(bytes: &[u8], file: &str) -> Result<Package> {
     let wrong = |message: String| Error::keras(file, message);
     let mut archive =
         ZipArchive::new(Cursor::new(bytes)).map_err(|e| wrong(format!("a damaged zip archive: {e}")))?;
-    let mut member = |name: &str, most: u64| -> Result<Vec<u8>, Error> {
+    let mut member = |name: &str, most: u64| -> Result<Vec<u8>> {
         let index = archive.index_for_name(name);
         let index = index.ok_or_else(|| wrong(format!("a zip archive without {name}: no .keras file")))?;
         let member = archive.by_index(index).map_err(|e| wrong(format!("{name}: {e}")))?;

@@ -3,8 +3,8 @@
 use fer_nn::{Activation, Padding};
 use serde_json::{Value, json};
 
-use crate::Error;
 use crate::limits::MAX_UNITS;
+use crate::{Error, Result};
 
 /// Layers that only training sees.
 pub(super) const ONLY_IN_TRAINING: [&str; 14] = [
@@ -95,7 +95,7 @@ impl Settings<'_> {
     }
 
     /// Checks that a setting, where it is given, is one of these, as text.
-    pub fn check(&self, key: &str, allowed: &[&str]) -> Result<(), Error> {
+    pub fn check(&self, key: &str, allowed: &[&str]) -> Result<()> {
         let found = match &self.config[key] {
             Value::Null => return Ok(()),
             Value::String(text) => text.clone(),
@@ -108,30 +108,30 @@ impl Settings<'_> {
         }
     }
 
-    pub fn number(&self, key: &str) -> Result<f64, Error> {
+    pub fn number(&self, key: &str) -> Result<f64> {
         self.config[key].as_f64().ok_or_else(|| self.unexpected(key, "a number"))
     }
 
-    pub fn number_or(&self, key: &str, default: f64) -> Result<f64, Error> {
+    pub fn number_or(&self, key: &str, default: f64) -> Result<f64> {
         if self.config[key].is_null() { Ok(default) } else { self.number(key) }
     }
 
-    pub fn size(&self, key: &str) -> Result<usize, Error> {
+    pub fn size(&self, key: &str) -> Result<usize> {
         size(&self.config[key])
             .ok_or_else(|| self.unexpected(key, format!("a whole number, 1 to {MAX_UNITS}")))
     }
 
-    pub fn size_or(&self, key: &str, default: usize) -> Result<usize, Error> {
+    pub fn size_or(&self, key: &str, default: usize) -> Result<usize> {
         if self.config[key].is_null() { Ok(default) } else { self.size(key) }
     }
 
-    pub fn sizes(&self, key: &str) -> Result<Vec<usize>, Error> {
+    pub fn sizes(&self, key: &str) -> Result<Vec<usize>> {
         let sizes =
             self.config[key].as_array().map(|list| list.iter().map(whole).collect::<Option<Vec<_>>>());
         sizes.flatten().ok_or_else(|| self.unexpected(key, "whole numbers"))
     }
 
-    pub fn flag(&self, key: &str, default: bool) -> Result<bool, Error> {
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool> {
         match &self.config[key] {
             Value::Null => Ok(default),
             value => value.as_bool().ok_or_else(|| self.unexpected(key, "true or false")),
@@ -139,7 +139,7 @@ impl Settings<'_> {
     }
 
     /// The side of a square, `[n, n]` or `n`.
-    pub fn square(&self, key: &str, default: Option<usize>) -> Result<usize, Error> {
+    pub fn square(&self, key: &str, default: Option<usize>) -> Result<usize> {
         let side = match &self.config[key] {
             Value::Null => default,
             Value::Array(sides) => match &sides[..] {
@@ -152,7 +152,7 @@ impl Settings<'_> {
     }
 
     /// The stride of a convolution that is not dilated.
-    pub fn stride(&self) -> Result<usize, Error> {
+    pub fn stride(&self) -> Result<usize> {
         if self.square("dilation_rate", Some(1))? != 1 {
             return Err(self.unexpected("dilation_rate", "1"));
         }
@@ -160,7 +160,7 @@ impl Settings<'_> {
     }
 
     /// The padding of a convolution, with the zeros that were put around its input before.
-    pub fn padding(&self, before: Option<Padding>) -> Result<Padding, Error> {
+    pub fn padding(&self, before: Option<Padding>) -> Result<Padding> {
         self.check("padding", &["same", "valid"])?;
         match (self.config["padding"] == "same", before) {
             (true, None) => Ok(Padding::Same),
@@ -170,7 +170,7 @@ impl Settings<'_> {
     }
 
     /// The zeros of a `ZeroPadding2D`: `[[top, bottom], [left, right]]`.
-    pub fn zero_padding(&self) -> Result<Padding, Error> {
+    pub fn zero_padding(&self) -> Result<Padding> {
         let count = |value: &Value| whole(value).filter(|count| *count <= MAX_UNITS);
         let pair = |value: &Value| match value.as_array().map(Vec::as_slice) {
             Some([before, after]) => Some((count(before)?, count(after)?)),
@@ -190,18 +190,18 @@ impl Settings<'_> {
     }
 
     /// A pooling's size, stride and padding.
-    pub fn pool(&self) -> Result<(usize, usize, Padding), Error> {
+    pub fn pool(&self) -> Result<(usize, usize, Padding)> {
         let size = self.square("pool_size", Some(2))?;
         Ok((size, self.square("strides", Some(size))?, self.padding(None)?))
     }
 
     /// The activation that is part of a layer; the second is whether it makes probabilities.
-    pub fn own_activation(&self) -> Result<(Activation, bool), Error> {
+    pub fn own_activation(&self) -> Result<(Activation, bool)> {
         activation(&self.config["activation"]).ok_or_else(|| self.unexpected("activation", ACTIVATIONS))
     }
 
     /// The activation that a layer of its own is.
-    pub fn activation_layer(&self, class: &str) -> Result<(Activation, bool), Error> {
+    pub fn activation_layer(&self, class: &str) -> Result<(Activation, bool)> {
         layer(class, self.config).ok_or_else(|| {
             let expected =
                 "ReLU without max_value and threshold, ELU with alpha 1, Softmax over the last axis";
@@ -210,7 +210,7 @@ impl Settings<'_> {
     }
 
     /// Checks that a batch norm is over the channels.
-    pub fn check_last_axis(&self, rank: usize) -> Result<(), Error> {
+    pub fn check_last_axis(&self, rank: usize) -> Result<()> {
         let last = rank as u64 - 1;
         let axis = &self.config["axis"];
         let allowed = [Value::Null, json!(-1), json!([-1]), json!(last), json!([last])];

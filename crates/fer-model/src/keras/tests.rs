@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hdf5_pure::{AttrValue, FileBuilder};
 
 use super::*;
-use crate::{Architecture, BlockConfig, DcnnConfig, LayerInfo};
+use crate::{Architecture, BlockConfig, DcnnConfig, LayerInfo, Result};
 
 /// A layer's name and the names and shapes of its weights.
 type Layer = (String, Vec<(&'static str, Vec<u64>)>);
@@ -57,7 +57,7 @@ fn weights_file(layers: &[Layer], numbered: bool) -> Vec<u8> {
     file.finish().unwrap()
 }
 
-fn notebook(bytes: Vec<u8>) -> Result<DcnnConfig, Error> {
+fn notebook(bytes: Vec<u8>) -> Result<DcnnConfig> {
     let imported = import_bytes(bytes, Some(&Structure::Notebook { side: 64 }))?;
     match imported.architecture {
         Architecture::Dcnn(dcnn) => Ok(dcnn),

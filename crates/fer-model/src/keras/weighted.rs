@@ -5,11 +5,11 @@ use fer_nn::{Activation, Padding};
 
 use super::convert::{Output, Work};
 use super::settings::Settings;
-use crate::Error;
+use crate::Result;
 use crate::layer_config::{Initializer, LayerKind};
 
 impl Work<'_> {
-    pub(super) fn convolution(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+    pub(super) fn convolution(&mut self, settings: &Settings, input: Output) -> Result<Output> {
         let groups = settings.size_or("groups", 1)?;
         let (filters, kernel) = (settings.size("filters")?, settings.square("kernel_size", None)?);
         let padding = settings.padding(input.padding)?;
@@ -38,7 +38,7 @@ impl Work<'_> {
         weight: Tensor,
         bias: Option<Tensor>,
         activation: Activation,
-    ) -> Result<Output, Error> {
+    ) -> Result<Output> {
         // (rows, columns, channels, multiplier), where ours is (channels·multiplier, 1, rows, columns).
         let (rows, _, channels, multiplier) = weight.dims4()?;
         let filters = channels * multiplier;
@@ -59,7 +59,7 @@ impl Work<'_> {
         self.push(name, is, input)
     }
 
-    pub(super) fn depthwise(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+    pub(super) fn depthwise(&mut self, settings: &Settings, input: Output) -> Result<Output> {
         let (kernel, multiplier) =
             (settings.square("kernel_size", None)?, settings.size_or("depth_multiplier", 1)?);
         let (channels, has_bias) =
@@ -72,7 +72,7 @@ impl Work<'_> {
         Ok(Output { is_probability: outer, ..output })
     }
 
-    pub(super) fn separable(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+    pub(super) fn separable(&mut self, settings: &Settings, input: Output) -> Result<Output> {
         let (kernel, multiplier) =
             (settings.square("kernel_size", None)?, settings.size_or("depth_multiplier", 1)?);
         let (filters, bias) = (settings.size("filters")?, settings.flag("use_bias", true)?);
@@ -101,7 +101,7 @@ impl Work<'_> {
         Ok(Output { is_probability: outer, ..output })
     }
 
-    pub(super) fn dense(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+    pub(super) fn dense(&mut self, settings: &Settings, input: Output) -> Result<Output> {
         let [_, inputs] = input.dims[..] else {
             return Err(settings.wrong("an image before it", "Flatten or a global mean before it"));
         };
@@ -135,7 +135,7 @@ impl Work<'_> {
         Ok(Output { is_probability: outer, ..output })
     }
 
-    pub(super) fn batch_norm(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+    pub(super) fn batch_norm(&mut self, settings: &Settings, input: Output) -> Result<Output> {
         settings.check_last_axis(input.dims.len())?;
         let n = input.dims.get(1).copied().unwrap_or(0);
         let (scale, center) = (settings.flag("scale", true)?, settings.flag("center", true)?);
@@ -162,7 +162,7 @@ impl Work<'_> {
         self.push(settings.name, is, input)
     }
 
-    pub(super) fn prelu(&mut self, settings: &Settings, input: Output) -> Result<Output, Error> {
+    pub(super) fn prelu(&mut self, settings: &Settings, input: Output) -> Result<Output> {
         let mut weights = self.stored.take(settings.name, 1, self.file)?;
         let slopes = match input.dims[..] {
             [_, channels, _, _] => weights.next(&[1, 1, channels])?.flatten_all()?,
@@ -178,7 +178,7 @@ impl Work<'_> {
 }
 
 /// A value each of a flattened image, which Keras flattens as (height, width, channels), in this crate's order.
-fn reordered(values: Tensor, input: &Output) -> Result<Tensor, Error> {
+fn reordered(values: Tensor, input: &Output) -> Result<Tensor> {
     let Some([channels, height, width]) = input.flattened else { return Ok(values) };
     Ok(values.reshape((height, width, channels))?.permute((2, 0, 1))?.contiguous()?.flatten_all()?)
 }

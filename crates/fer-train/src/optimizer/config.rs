@@ -4,7 +4,7 @@ use fer_nn::engine::Rule;
 use serde::{Deserialize, Serialize};
 
 use crate::error::require;
-use crate::{Error, Generation};
+use crate::{Generation, Result};
 
 /// How an [`Optimizer`](crate::Optimizer) turns gradients into updates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let rate = self.learning_rate;
         require(positive(rate), "optimizer.learning_rate", rate, "a finite number over 0")?;

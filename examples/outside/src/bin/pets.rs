@@ -40,7 +40,7 @@ fn train(data: Dataset) -> Result<f64, Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let labels: Vec<u8> = (0..90).map(|n| n % 3).collect();
+    let labels: Vec<u32> = (0..90).map(|n| n % 3).collect();
     let memory = Dataset::from_colour(pictures(), Some(labels), None)?.named(PETS)?;
 
     let folder = std::env::temp_dir().join("outside-pets");
