@@ -75,22 +75,24 @@ impl Vocabulary {
         Self::of(&FERPLUS_EMOTIONS, 0)
     }
 
-    /// RAF-DB's basic emotions, 1 to 7 in its files (Li, Deng and Du 2017).
+    /// RAF-DB's basic emotions (Li, Deng and Du 2017), 1 to 7 in its `EmoLabel/list_patition_label.txt`.
     pub fn raf_db() -> Self {
         Self::of(&["surprise", "fear", "disgust", "happy", "sad", "anger", "neutral"], 1)
     }
 
-    /// AffectNet's, 0 to 7 in its files; what is none of them, 8 to 10, is not read (Mollahosseini, Hasani and Mahoor 2017).
+    /// AffectNet's (Mollahosseini, Hasani and Mahoor 2017), 0 to 7 in its column `expression`; 8 none, 9 uncertain and 10 no face
+    /// are not read.
     pub fn affectnet() -> Self {
         Self::of(&["neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"], 0)
     }
 
-    /// CK+'s, 0 to 7 in its files (Lucey et al. 2010).
+    /// CK+'s (Lucey et al. 2010), 0 to 7 as the ReadMe of its distribution of 28 September 2010 lists them.
     pub fn ck_plus() -> Self {
         Self::of(&["neutral", "anger", "contempt", "disgust", "fear", "happy", "sad", "surprise"], 0)
     }
 
-    /// JAFFE's, which has no numbers: in the order of the letters in its files' names, AN to SU (Lyons et al. 1998).
+    /// JAFFE's (Lyons et al. 1998), which has no numbers: in the order of the letters in its files' names, AN, DI, FE, HA, NE,
+    /// SA and SU.
     pub fn jaffe() -> Self {
         Self::of(&["anger", "disgust", "fear", "happy", "neutral", "sad", "surprise"], 0)
     }
