@@ -197,6 +197,12 @@ fn every_recipe_is_read() {
 }
 
 #[test]
+fn the_tour_of_the_libraries_finds_what_it_says() {
+    let text = printed(&mut example("tour"));
+    assert!(text.contains("interrupted in between") && text.contains("area under the ROC curve"), "{text}");
+}
+
+#[test]
 fn a_run_leaves_its_folder_and_the_other_examples_work_on_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| -> PathBuf { folder.path().join(name) };
