@@ -2,6 +2,7 @@
 //! own, trained, interrupted, resumed, measured and drawn; a classifier embedded in a program and shared between threads.
 //!
 //! `cargo run --example tour`
+#![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
 use std::error::Error;
 use std::path::Path;
@@ -49,7 +50,7 @@ impl Own {
         let relu = Conv2dConfig { activation: Activation::Relu, ..Default::default() };
         let trunk = Sequential::new()
             .add(Symmetric)
-            .add(conv2d(1, 8, 5, relu.clone(), vb.pp("first"))?)
+            .add(conv2d(1, 8, 5, relu, vb.pp("first"))?)
             .add(MaxPool2d::new(4, 4)?)
             .add(batch_norm(8, BatchNormConfig::pytorch(), vb.pp("norm"))?)
             .add(conv2d(8, 16, 3, relu, vb.pp("second"))?)
@@ -120,7 +121,7 @@ fn train(train: &DeviceLoader, valid: &DeviceLoader, folder: &Path) -> Result<Ow
     println!(
         "trained for {} epochs, interrupted in between: validation loss {:.3}",
         losses.len(),
-        losses[11]
+        losses[losses.len() - 1]
     );
     std::fs::write(folder.join("history.svg"), fer::plot::epoch_history(&outcome.history)?.to_svg()?)?;
     Ok(network)
