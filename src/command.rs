@@ -66,7 +66,7 @@ pub fn main<A: Parser, E: Display>(run: impl FnOnce(&A, &mut dyn Write) -> Resul
     match status.and_then(|status| out.finish().map(|()| status).map_err(|e| Error::from(e).to_string())) {
         Ok(status) => status,
         Err(e) => {
-            let _ = writeln!(stderr(), "error: {e}");
+            let _ = writeln!(stderr(), "error: {}", fer_files::printable_lines(e));
             ExitCode::FAILURE
         }
     }

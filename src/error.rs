@@ -39,7 +39,7 @@ pub enum Error {
     #[error("{0}")]
     Settings(String),
     /// A folder holds the files of another run, or other results.
-    #[error("{path} already holds a run or results ({file})", path = path.display())]
+    #[error("{path} already holds a run or results ({file})", path = fer_files::printable(path.display()))]
     Held {
         /// The folder.
         path: PathBuf,
@@ -72,7 +72,7 @@ pub enum Error {
     #[error(transparent)]
     Picture(#[from] fer_picture::Error),
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {source}", path = fer_files::printable(path.display()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -80,7 +80,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is not what it should be.
-    #[error("{path}: {reason}", path = path.display())]
+    #[error("{}: {}", fer_files::printable(path.display()), fer_files::printable_lines(reason))]
     Format {
         /// The file.
         path: PathBuf,

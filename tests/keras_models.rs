@@ -276,7 +276,25 @@ fn damage_is_an_error_or_another_model_but_no_panic() {
                 let within = if draw(2) == 0 { 4096 } else { damaged.len() };
                 damaged[draw(within)] = draw(256) as u8;
             }
-            let _ = keras::import_bytes(damaged, structure.as_ref());
+            if let Err(error) = keras::import_bytes(damaged, structure.as_ref()) {
+                assert!(!error.to_string().contains(|c: char| c.is_control() && c != '\n'), "{error:?}");
+            }
         }
     }
+}
+
+#[test]
+fn bytes_of_a_damaged_file_do_not_steer_a_terminal() {
+    let file = format!("{}/tests/golden/keras_h5/keras2_weights.h5", env!("CARGO_MANIFEST_DIR"));
+    let mut damaged = std::fs::read(file).unwrap();
+    let name = b"moving_mean:0";
+    let places: Vec<usize> =
+        (0..damaged.len() - name.len()).filter(|&i| damaged[i..].starts_with(name)).collect();
+    assert!(!places.is_empty());
+    for place in places {
+        damaged[place + 1..place + 6].copy_from_slice(b"\x1b[31m");
+    }
+    let notebook = Structure::Notebook { side: 48 };
+    let error = keras::import_bytes(damaged, Some(&notebook)).unwrap_err().to_string();
+    assert!(error.contains("m\\u{1b}[31m"), "{error}");
 }

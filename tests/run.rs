@@ -74,6 +74,15 @@ fn a_run_is_written_whoever_listens_and_resumed_with_its_own_settings() {
 }
 
 #[test]
+fn a_record_that_no_run_has_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("run.json"), r#"{"version": "0.1.0", "settings": {"rota\u001b[31m": 1}}"#)
+        .unwrap();
+    let error = RunFolder::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("run.json: unknown field `rota\\u{1b}[31m`"), "{error}");
+}
+
+#[test]
 fn an_interruption_before_the_training_leaves_the_folder_as_it_was() {
     let temporary = tempfile::tempdir().unwrap();
     fs::write(temporary.path().join("history.csv"), "earlier").unwrap();

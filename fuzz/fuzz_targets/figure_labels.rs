@@ -20,6 +20,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     for figure in figures.into_iter().filter_map(told) {
         let svg = figure.to_svg().unwrap();
         assert!(svg.starts_with("<svg") && !svg.contains("NaN"));
-        assert!(figure.to_png().unwrap().starts_with(b"\x89PNG"));
+        // Of every eighth text: to draw pixels takes a thousand times longer.
+        if text.len().is_multiple_of(8) {
+            assert!(figure.to_png().unwrap().starts_with(b"\x89PNG"));
+        }
     }
 });

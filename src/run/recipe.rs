@@ -82,5 +82,13 @@ mod tests {
         assert!(error("[model]\nclasses = 3").contains("model.classes comes from the data"));
         let missing = base.with_recipe("missing.toml").unwrap_err().to_string();
         assert!(missing.starts_with("missing.toml: "), "{missing}");
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = folder.path().join("a\u{1b}[31m.toml");
+        std::fs::write(&recipe, "[\u{1b}[31mtrain]").unwrap();
+        let steering = base.with_recipe(&recipe).unwrap_err().to_string();
+        assert!(
+            steering.contains("a\\u{1b}[31m.toml: ") && steering.contains("[\\u{1b}[31mtrain]"),
+            "{steering}"
+        );
     }
 }

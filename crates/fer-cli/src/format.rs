@@ -5,6 +5,7 @@ use std::path::Path;
 
 use fer::FaceExpression;
 use fer::model::Prediction;
+use fer_files::printable;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -60,7 +61,7 @@ fn text(out: &mut impl Write, source: &Path, answer: &Answer) -> io::Result<()> 
         1 => "1 face".to_owned(),
         count => format!("{count} faces"),
     };
-    writeln!(out, "{}: {count}", source.display())?;
+    writeln!(out, "{}: {count}", printable(source.display()))?;
     for FaceExpression { face, prediction } in faces {
         let top = prediction.top(3).into_iter();
         let shown: Vec<String> = top.map(|(label, p)| format!("{label} {:.0} %", p * 100.0)).collect();

@@ -8,6 +8,7 @@ use fer::detect::{Face, Point, Rect};
 use fer::picture::Decoder;
 use fer::plot::{Annotation, annotated};
 use fer::{FaceCrop, FaceExpression, Output, Recognizer, write_file};
+use fer_files::printable_lines;
 use image::{ImageFormat, RgbImage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
@@ -182,7 +183,7 @@ impl<'a> Answers<'a> {
         if let Err(e) = answer {
             self.failed += 1;
             if self.format == Format::Text {
-                eprintln!("error: {e}");
+                eprintln!("error: {}", printable_lines(e));
             }
         }
         self.format.write(&mut self.out, path, answer, self.classes)?;

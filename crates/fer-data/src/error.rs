@@ -15,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be opened, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", fer_files::printable(path.display()))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -23,7 +23,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A line of a CSV file is not as it must be.
-    #[error("{}: line {line}: {problem}", path.display())]
+    #[error("{}: line {line}: {problem}", fer_files::printable(path.display()))]
     Line {
         /// The file.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum Error {
         problem: Problem,
     },
     /// An image of a folder is not as it must be.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}: {problem}", fer_files::printable(path.display()))]
     Image {
         /// The image file.
         path: PathBuf,
@@ -45,7 +45,7 @@ pub enum Error {
     /// A folder is not laid out as images in classes.
     #[error(
         "{}: found {found}; allowed: train/<class>/*.png, test/<class>/*.png or <class>/*.png, other pictures alike, \
-         with the classes {classes}", path.display()
+         with the classes {classes}", fer_files::printable(path.display())
     )]
     Folder {
         /// The folder.
@@ -56,7 +56,7 @@ pub enum Error {
         classes: String,
     },
     /// A file that holds no table that can be read.
-    #[error("{}: {found}, where a CSV file was expected; {advice}", path.display())]
+    #[error("{}: {found}, where a CSV file was expected; {advice}", fer_files::printable(path.display()))]
     NoTable {
         /// The file.
         path: PathBuf,
@@ -68,7 +68,7 @@ pub enum Error {
     /// Images that would take too much memory.
     #[error(
         "{}: {images} images of {shape} pixels take {:.1} GB; allowed: {:.1} GB; a smaller size resizes them while they \
-         are read", path.display(), *bytes as f64 / 1e9, *limit as f64 / 1e9
+         are read", fer_files::printable(path.display()), *bytes as f64 / 1e9, *limit as f64 / 1e9
     )]
     TooLarge {
         /// The folder.

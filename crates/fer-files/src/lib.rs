@@ -4,7 +4,7 @@ mod kind;
 mod text;
 
 pub use kind::Kind;
-pub use text::printable;
+pub use text::{printable, printable_lines};
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -30,7 +30,7 @@ pub enum Error {
         source: candle_core::Error,
     },
     /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {source}", path = fer_files::printable(path.display()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -38,7 +38,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A `model.toml` is not one.
-    #[error("{name}: {message}")]
+    #[error("{name}: {}", fer_files::printable_lines(message))]
     Toml {
         /// The file, or what stands for it.
         name: String,
@@ -56,7 +56,7 @@ pub enum Error {
         expected: u32,
     },
     /// A weight file is damaged.
-    #[error("{name}: {source}")]
+    #[error("{name}: {}", fer_files::printable_lines(source))]
     Safetensors {
         /// The file, or what stands for it.
         name: String,
@@ -107,7 +107,7 @@ pub enum Error {
     },
     /// An HDF5 file is damaged.
     #[cfg(feature = "keras")]
-    #[error("{name}: {source}")]
+    #[error("{name}: {}", fer_files::printable_lines(source))]
     Hdf5 {
         /// The file, or what stands for it.
         name: String,
@@ -159,7 +159,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn config(field: &str, value: impl ToString, allowed: impl ToString) -> Self {
-        let value = printable(&value.to_string());
+        let value = printable(value.to_string());
         Self::Config { field: printable(field), value, allowed: allowed.to_string() }
     }
 
@@ -175,7 +175,7 @@ impl Error {
 
     #[cfg(feature = "keras")]
     pub(crate) fn keras(name: &str, message: impl ToString) -> Self {
-        Self::Keras { name: name.to_owned(), message: printable(&message.to_string()) }
+        Self::Keras { name: name.to_owned(), message: printable(message.to_string()) }
     }
 
     #[cfg(feature = "keras")]
@@ -188,7 +188,7 @@ impl Error {
         Self::KerasLayer {
             name: name.to_owned(),
             layer: printable(layer),
-            found: printable(&found.to_string()),
+            found: printable(found.to_string()),
             expected: expected.to_string(),
         }
     }

@@ -48,7 +48,7 @@ mod weighted;
 use std::fs;
 use std::path::Path;
 
-use fer_files::Kind;
+use fer_files::{Kind, printable};
 use serde_json::Value;
 
 pub use self::export::export;
@@ -79,7 +79,7 @@ pub enum Structure {
 /// not have; the error names the layer or tensor, what was found and what was expected.
 pub fn import(path: impl AsRef<Path>) -> Result<Imported> {
     let path = path.as_ref();
-    read(contents(path)?, None, &path.display().to_string())
+    read(contents(path)?, None, &printable(path.display()))
 }
 
 /// Reads the weights in an `.h5` file for a network that is known otherwise.
@@ -88,7 +88,7 @@ pub fn import(path: impl AsRef<Path>) -> Result<Imported> {
 /// As [`import`], when the weights are not those of the network, and when the file describes its network itself.
 pub fn import_weights(path: impl AsRef<Path>, structure: &Structure) -> Result<Imported> {
     let path = path.as_ref();
-    read(contents(path)?, Some(structure), &path.display().to_string())
+    read(contents(path)?, Some(structure), &printable(path.display()))
 }
 
 /// As [`import`], or with a structure as [`import_weights`], from the contents of a file; errors call it `model.h5`.
@@ -102,7 +102,7 @@ pub fn import_bytes(bytes: Vec<u8>, structure: Option<&Structure>) -> Result<Imp
 fn contents(path: &Path) -> Result<Vec<u8>> {
     if path.is_dir() {
         let message = "a folder, as TensorFlow's SavedModel is; save the model as a .keras file";
-        return Err(Error::keras(&path.display().to_string(), message));
+        return Err(Error::keras(&printable(path.display()), message));
     }
     fs::read(path).map_err(Error::io(path))
 }

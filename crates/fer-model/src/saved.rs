@@ -253,14 +253,12 @@ impl NamedTensors for BTreeMap<String, Tensor> {
 pub fn save(dir: impl AsRef<Path>, config: &ModelConfig, tensors: &impl NamedTensors) -> Result<(), Error> {
     let dir = dir.as_ref();
     config.validate()?;
-    let name = dir.join(WEIGHTS).display().to_string();
+    let name = printable(dir.join(WEIGHTS).display());
     let tensors = checked(tensors, config.tensors()?, &name)?;
     let weights = safetensors::serialize(&tensors, None)
         .map_err(|source| Error::Safetensors { name: name.clone(), source })?;
-    let settings = toml::to_string(config).map_err(|e| Error::Toml {
-        name: dir.join(SETTINGS).display().to_string(),
-        message: e.to_string(),
-    })?;
+    let settings = toml::to_string(config)
+        .map_err(|e| Error::Toml { name: printable(dir.join(SETTINGS).display()), message: e.to_string() })?;
     let write = |name, bytes: &[u8]| {
         let path = dir.join(name);
         fer_files::write(&path, bytes).map_err(Error::io(&path))
@@ -294,9 +292,9 @@ pub fn load(dir: impl AsRef<Path>) -> Result<(ModelConfig, HashMap<String, Tenso
     let dir = dir.as_ref();
     let (settings, weights) = (dir.join(SETTINGS), dir.join(WEIGHTS));
     let text = fs::read_to_string(&settings).map_err(Error::io(&settings))?;
-    let config = ModelConfig::parse(&text, &settings.display().to_string())?;
+    let config = ModelConfig::parse(&text, &printable(settings.display()))?;
     let bytes = fs::read(&weights).map_err(Error::io(&weights))?;
-    let tensors = read_tensors(config.tensors()?, &bytes, &weights.display().to_string())?;
+    let tensors = read_tensors(config.tensors()?, &bytes, &printable(weights.display()))?;
     Ok((config, tensors))
 }
 

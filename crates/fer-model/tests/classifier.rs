@@ -156,6 +156,8 @@ fn a_damaged_model_is_refused_with_the_file_and_what_is_wrong() {
     let single = error(&text.replace("classes = 3", "classes = 1"), &bytes);
     assert!(single.contains("classes is 1, allowed: 2 to 65536"), "{single}");
     assert!(error("not toml", &bytes).contains("model.toml"));
+    let steering = error("labels\u{1b}[31m = 1", &bytes);
+    assert!(steering.contains("labels\\u{1b}[31m") && steering.contains('\n'), "{steering}");
     fs::remove_file(&weights).unwrap();
     fs::write(&settings, &text).unwrap();
     assert!(Classifier::open(dir.path()).unwrap_err().to_string().contains("model.safetensors"));

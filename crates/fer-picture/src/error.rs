@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The file could not be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", fer_files::printable(path.display()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -21,7 +21,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file holds no picture that can be taken.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}: {problem}", fer_files::printable(path.display()))]
     Picture {
         /// The file.
         path: PathBuf,

@@ -55,7 +55,7 @@ pub enum Error {
     #[error("the figure cannot be encoded as PNG")]
     Png(#[from] image::ImageError),
     /// A file cannot be written.
-    #[error("{}: cannot be written", path.display())]
+    #[error("{}: cannot be written", fer_files::printable(path.display()))]
     Write {
         /// The file.
         path: PathBuf,

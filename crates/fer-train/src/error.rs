@@ -104,7 +104,7 @@ pub enum Error {
         source: BoxError,
     },
     /// A file or a folder cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", fer_files::printable(path.display()))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -112,7 +112,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is not what it should be.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {}", fer_files::printable(path.display()), fer_files::printable_lines(reason))]
     Format {
         /// The file.
         path: PathBuf,
@@ -120,7 +120,7 @@ pub enum Error {
         reason: String,
     },
     /// The checkpoint is of another training.
-    #[error("{} belongs to another training: {}", path.display(), differences.join("; "))]
+    #[error("{} belongs to another training: {}", fer_files::printable(path.display()), fer_files::printable(differences.join("; ")))]
     Mismatch {
         /// The checkpoint's file.
         path: PathBuf,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use candle_core::DType;
+use fer_files::printable;
 use hdf5_pure::{AttrValue, FileBuilder};
 use serde_json::{Value, json};
 
@@ -21,7 +22,7 @@ use crate::{DcnnConfig, Error, LayerInfo, Result};
 pub fn export(path: impl AsRef<Path>, dcnn: &DcnnConfig, tensors: &impl NamedTensors) -> Result<()> {
     dcnn.validate()?;
     let path = path.as_ref();
-    let name = path.display().to_string();
+    let name = printable(path.display());
     let tensors = checked(tensors, dcnn.tensors()?, &name)?;
     let text = |text: &str| AttrValue::VarLenAsciiString(text.to_owned());
     let version = [("backend", text("tensorflow")), ("keras_version", text("2.3.0-tf"))];
