@@ -1,4 +1,4 @@
-//! Probabilities of the notebook's network through `Classifier`, on all cores.
+//! Probabilities of the notebook's network through `Classifier`, and explanations, on all cores.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -24,6 +24,20 @@ fn inference(c: &mut Criterion) {
     group.finish();
 }
 
+/// Grad-CAM of a face beside the answer alone.
+fn explain(c: &mut Criterion) {
+    let classifier = untrained();
+    let face = Dataset::drawn(1, 42).picture(0);
+    let explainer = classifier.explainer(None).unwrap();
+    let mut group = c.benchmark_group("explain");
+    group.bench_function("predict", |b| b.iter(|| black_box(classifier.predict(&face).unwrap())));
+    group.bench_function("explain", |b| b.iter(|| black_box(explainer.explain(&face, "sad").unwrap())));
+    group.bench_function("explain, made anew", |b| {
+        b.iter(|| black_box(classifier.explain(&face, "sad").unwrap()))
+    });
+    group.finish();
+}
+
 /// The notebook's network with its initial weights: as fast as with trained ones.
 fn untrained() -> Classifier {
     let vars = VarMap::new();
@@ -36,5 +50,5 @@ fn untrained() -> Classifier {
     Classifier::new(config, &tensors, &Device::Cpu).unwrap()
 }
 
-criterion_group!(benches, inference);
+criterion_group!(benches, inference, explain);
 criterion_main!(benches);

@@ -141,6 +141,7 @@ fn evaluate(
         results::write(folder, &text, &matrix, &evaluation.names)?;
         write_file(folder.join("predictions.csv"), evaluation.predictions_csv())?;
         results::draw_probabilities(folder, &evaluation)?;
+        results::draw_explanations(folder, &classifier, &data, &evaluation)?;
     }
     Ok(text)
 }

@@ -1,6 +1,10 @@
 //! What an evaluation leaves behind, of a model or of a file.
 
+use fer_data::Dataset;
 use fer_metrics::ConfusionMatrix;
+use fer_model::{Classifier, HeatMap};
+use fer_plot::{ExplainedFace, Prediction};
+use ndarray::Array2;
 
 use crate::run::RunFolder;
 use crate::{Evaluation, Result, figures, write_file};
@@ -24,4 +28,46 @@ pub(super) fn draw_probabilities(folder: &RunFolder, evaluation: &Evaluation) ->
     }
     figures.precision_recall_curves.save(folder.join("precision_recall_curves"))?;
     Ok(figures.reliability.save(folder.join("reliability"))?)
+}
+
+/// Faces a row of the sheet of explanations.
+const EXPLAINED: usize = 8;
+
+/// Draws the faces that the model is surest of and right, and those that it is surest of and wrong, with what speaks for its
+/// answers. A model without a convolution has no such sheet.
+pub(super) fn draw_explanations(
+    folder: &RunFolder,
+    classifier: &Classifier,
+    data: &Dataset,
+    evaluation: &Evaluation,
+) -> Result<()> {
+    let Ok(explainer) = classifier.explainer(None) else { return Ok(()) };
+    let Evaluation { truth, predicted, probabilities, names, .. } = evaluation;
+    let sureness = |i: usize| probabilities[(i, predicted[i])];
+    let mut surest: Vec<usize> = (0..truth.len()).collect();
+    surest.sort_by(|&a, &b| sureness(b).total_cmp(&sureness(a)));
+    let (right, wrong): (Vec<usize>, Vec<usize>) =
+        surest.into_iter().partition(|&i| truth[i] == predicted[i]);
+    let shown: Vec<usize> =
+        [right, wrong].into_iter().flat_map(|rows| rows.into_iter().take(EXPLAINED)).collect();
+    let map = |&i: &usize| -> Result<Array2<f32>> {
+        let HeatMap { width, height, values } =
+            explainer.explain(&data.picture(i), &names[predicted[i]])?.map;
+        Ok(Array2::from_shape_fn((height, width), |(y, x)| values[y * width + x]))
+    };
+    let maps = shown.iter().map(map).collect::<Result<Vec<_>>>()?;
+    let faces: Vec<ExplainedFace<'_>> = shown
+        .iter()
+        .zip(&maps)
+        .map(|(&i, map)| ExplainedFace {
+            prediction: Prediction {
+                image: data.image(i),
+                truth: &names[truth[i]],
+                predicted: &names[predicted[i]],
+            },
+            probability: sureness(i),
+            map: map.view(),
+        })
+        .collect();
+    Ok(fer_plot::explained_faces(&faces, EXPLAINED)?.save(folder.join("explained_faces"))?)
 }

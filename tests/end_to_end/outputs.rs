@@ -17,10 +17,12 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-const EVALUATION: [&str; 10] = [
+const EVALUATION: [&str; 12] = [
     "classification_report.txt",
     "confusion_matrix.png",
     "confusion_matrix.svg",
+    "explained_faces.png",
+    "explained_faces.svg",
     "precision_recall_curves.png",
     "precision_recall_curves.svg",
     "predictions.csv",

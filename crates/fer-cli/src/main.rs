@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr, reason = "a program talks to a person")]
 
 mod camera;
+mod explain;
 mod failure;
 mod format;
 mod interrupt;
@@ -38,6 +39,8 @@ enum Command {
     Video(video::Args),
     /// Say what the faces before a camera show, as it happens, until Ctrl-C.
     Camera(camera::Args),
+    /// Draw where the faces of a picture speak for what is said of them.
+    Explain(explain::Args),
     /// Train a network.
     Train(train::Args),
     /// Say how good a model is on data, or how good predictions in a file are.
@@ -66,6 +69,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         Command::Predict(args) => predict::run(args),
         Command::Video(args) => video::run(args),
         Command::Camera(args) => camera::run(args),
+        Command::Explain(args) => explain::run(args, out),
         Command::Train(args) => {
             let caller = train::Caller {
                 command: "fer train",

@@ -125,7 +125,7 @@ fn read(args: &Args, recognizer: &Recognizer, path: &Path) -> Result<Read, Strin
 }
 
 /// The whole picture taken for a face.
-fn whole(picture: &RgbImage) -> FaceCrop {
+pub fn whole(picture: &RgbImage) -> FaceCrop {
     let (width, height) = (picture.width() as f32, picture.height() as f32);
     let bounds = Rect { x: 0.0, y: 0.0, width, height };
     let face = Face { bounds, score: 1.0, landmarks: [Point::default(); 5], eyes: None };

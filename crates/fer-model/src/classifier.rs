@@ -207,21 +207,9 @@ impl Classifier {
         &self,
         images: impl IntoIterator<Item = &'a DynamicImage>,
     ) -> Result<Vec<Prediction>> {
-        let (input, resize) = (self.input, self.preprocessing.resize);
-        if !matches!(input.channels, 1 | 3) {
-            return Err(Error::config(
-                "channels",
-                input.channels,
-                "1 or 3: images are grey or have three colours",
-            ));
-        }
         let mut all = Vec::new();
         for image in images {
-            if image.width() == 0 || image.height() == 0 {
-                let found = format!("{}×{}", image.width(), image.height());
-                return Err(Error::config("an image", found, "at least one pixel"));
-            }
-            all.extend(pixels(image, input, resize));
+            all.extend(self.pixels(image)?);
         }
         let rows = self.predict_pixels(&all)?;
         Ok(rows.into_iter().map(|row| Prediction::of(self.labels(), row)).collect())
@@ -261,23 +249,49 @@ impl Classifier {
         }
     }
 
-    /// The logits of images as they are.
-    fn logits(&self, pixels: &[u8]) -> Result<Tensor> {
+    /// An image at the network's size, channel by channel.
+    pub(crate) fn pixels(&self, image: &DynamicImage) -> Result<Vec<u8>> {
+        let channels = self.input.channels;
+        if !matches!(channels, 1 | 3) {
+            return Err(Error::config("channels", channels, "1 or 3: images are grey or have three colours"));
+        }
+        if image.width() == 0 || image.height() == 0 {
+            let found = format!("{}×{}", image.width(), image.height());
+            return Err(Error::config("an image", found, "at least one pixel"));
+        }
+        Ok(pixels(image, self.input, self.preprocessing.resize))
+    }
+
+    /// The network's layers, where they are known.
+    pub(crate) fn graph(&self) -> Option<&Graph> {
+        match &self.net {
+            Net::Graph(graph) => Some(graph),
+            Net::Own(_) => None,
+        }
+    }
+
+    /// Images as the network takes them.
+    pub(crate) fn tensor(&self, pixels: &[u8]) -> Result<Tensor> {
         let Input { channels, height, width } = self.input;
         let shape = (pixels.len() / (channels * height * width), channels, height, width);
         let preprocessing = &self.preprocessing;
-        let images = match self.device.is_cpu() {
+        match self.device.is_cpu() {
             true => {
                 let values: Vec<f32> = pixels.iter().map(|&v| preprocessing.value(v)).collect();
-                Tensor::from_vec(values, shape, &self.device)?
+                Ok(Tensor::from_vec(values, shape, &self.device)?)
             }
             // A quarter of the bytes travel.
             false => {
                 let (scale, mean, deviation) = preprocessing.factors();
                 let bytes = Tensor::from_slice(pixels, shape, &self.device)?.to_dtype(DType::F32)?;
-                bytes.affine(scale / deviation, -mean / deviation)?
+                Ok(bytes.affine(scale / deviation, -mean / deviation)?)
             }
-        };
+        }
+    }
+
+    /// The logits of images as they are.
+    fn logits(&self, pixels: &[u8]) -> Result<Tensor> {
+        let images = self.tensor(pixels)?;
         let logits = match &self.net {
             Net::Graph(graph) => graph.forward(&images, Mode::Eval)?,
             Net::Own(network) => network.forward(&images, Mode::Eval)?,

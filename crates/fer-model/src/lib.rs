@@ -4,6 +4,8 @@ mod architecture;
 mod classifier;
 mod dcnn;
 mod error;
+mod explain;
+mod heat_map;
 mod input;
 #[cfg(feature = "keras")]
 pub mod keras;
@@ -21,6 +23,8 @@ pub use architecture::{Architecture, LayersConfig};
 pub use classifier::Classifier;
 pub use dcnn::{BlockConfig, DcnnConfig};
 pub use error::{Error, Result};
+pub use explain::{Explainer, Explanation};
+pub use heat_map::HeatMap;
 pub use input::Input;
 pub use layer_config::{Initializer, LayerConfig, LayerKind};
 pub use layers::{LayerInfo, Parameters};

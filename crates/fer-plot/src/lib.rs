@@ -10,6 +10,7 @@ mod error;
 mod faces;
 mod figure;
 mod font;
+mod heat;
 mod learning_rates;
 mod lines;
 mod page;
@@ -27,8 +28,9 @@ pub use confusion_matrix::confusion_matrix;
 pub use curves::{precision_recall_curves, reliability_diagram, roc_curves};
 pub use epoch_history::epoch_history;
 pub use error::{Error, Result};
-pub use faces::{Prediction, sample_grid, sample_predictions};
+pub use faces::{ExplainedFace, Prediction, explained_faces, sample_grid, sample_predictions};
 pub use figure::Figure;
+pub use heat::{Heat, heated};
 pub use learning_rates::learning_rates;
 pub use lines::lines;
 pub use page::page;
@@ -36,4 +38,4 @@ pub use performance_dist::performance_dist;
 pub use timeline::timeline;
 
 // Crates that public signatures name, in the version that they name.
-pub use ndarray;
+pub use {image, ndarray};

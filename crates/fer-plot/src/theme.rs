@@ -41,7 +41,7 @@ pub(crate) const CENTERED: Text = Text {
 
 /// ColorBrewer's "Blues" from white to dark blue, for a part in 0..=1.
 pub(crate) fn blues(part: f64) -> Color {
-    const STOPS: [[f64; 3]; 6] = [
+    let stops = [
         [255.0, 255.0, 255.0],
         [222.0, 235.0, 247.0],
         [158.0, 202.0, 225.0],
@@ -49,10 +49,27 @@ pub(crate) fn blues(part: f64) -> Color {
         [8.0, 81.0, 156.0],
         [8.0, 48.0, 107.0],
     ];
-    let place = part.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
-    let below = (place as usize).min(STOPS.len() - 2);
-    let between = place - below as f64;
-    let mix = |i: usize| (STOPS[below][i] * (1.0 - between) + STOPS[below + 1][i] * between).round() as u8;
+    between(&stops, part)
+}
+
+/// ColorBrewer's "YlOrRd" from yellow to dark red, without its lightest, for a part in 0..=1.
+pub(crate) fn warm(part: f64) -> Color {
+    let stops = [
+        [254.0, 217.0, 118.0],
+        [253.0, 141.0, 60.0],
+        [252.0, 78.0, 42.0],
+        [227.0, 26.0, 28.0],
+        [177.0, 0.0, 38.0],
+    ];
+    between(&stops, part)
+}
+
+/// The colour at a part, 0..=1, of the way through these.
+fn between(stops: &[[f64; 3]], part: f64) -> Color {
+    let place = part.clamp(0.0, 1.0) * (stops.len() - 1) as f64;
+    let below = (place as usize).min(stops.len() - 2);
+    let part = place - below as f64;
+    let mix = |i: usize| (stops[below][i] * (1.0 - part) + stops[below + 1][i] * part).round() as u8;
     Color(mix(0), mix(1), mix(2))
 }
 
@@ -84,5 +101,6 @@ mod tests {
     fn blues_go_from_white_to_dark() {
         assert_eq!(blues(0.0), PAPER);
         assert_eq!(blues(1.0), Color(8, 48, 107));
+        assert_eq!((warm(0.25), warm(1.0)), (Color(253, 141, 60), Color(177, 0, 38)));
     }
 }

@@ -9,6 +9,7 @@ mod dense;
 mod dropout;
 mod max_pool2d;
 mod more;
+mod probe;
 mod reference;
 mod sequential;
 mod threads;
