@@ -2,7 +2,7 @@
 
 mod inference;
 mod pieces;
-mod probe;
+pub(crate) mod probe;
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,7 +16,6 @@ use crate::layer::Layer;
 use crate::plan::{LayerInfo, Node, Op, Plan, Source};
 use crate::{Compute, Mode, Network, Step};
 use pieces::Pieces;
-pub use probe::{Probe, Seen};
 
 /// The output of a layer in a [`Graph`], or the graph's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,8 @@ pub use compute::{Compute, Precision};
 pub use device::{device, device_name};
 pub use error::{Error, Result};
 pub use geometry::Padding;
-pub use graph::{Graph, Probe, Seen, Sequential, Value};
+pub use graph::probe::{Probe, Seen};
+pub use graph::{Graph, Sequential, Value};
 pub use initializer::var_builder;
 pub use layer::{
     BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig, Dense,
