@@ -17,6 +17,8 @@
 
 pub mod evaluate;
 pub mod explore;
+#[cfg(feature = "onnx")]
+pub mod export;
 #[cfg(feature = "keras")]
 pub mod import;
 mod predictions;

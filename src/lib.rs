@@ -7,6 +7,8 @@ mod error;
 mod evaluation;
 mod figures;
 mod files;
+#[cfg(all(feature = "commands", feature = "onnx"))]
+mod hugging_face;
 mod output;
 mod recognizer;
 pub mod run;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use failure::Failure;
-use fer::command::{self, evaluate, explore, import, split, train};
+use fer::command::{self, evaluate, explore, export, import, split, train};
 
 /// Finds faces in photos and says which expression each shows: anger, disgust, fear, happy, sad, surprise, neutral or contempt.
 ///
@@ -51,6 +51,8 @@ enum Command {
     Split(split::Args),
     /// Turn a Keras model into a model of this project.
     Import(import::Args),
+    /// Write a model for other programs: ONNX, Keras, a folder as on Hugging Face.
+    Export(export::Args),
     /// Print a script that completes this program's commands in a shell.
     Completions {
         /// The shell.
@@ -83,6 +85,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         Command::Explore(args) => Ok(explore::run(args, out)?),
         Command::Split(args) => Ok(split::run(args, out)?),
         Command::Import(args) => Ok(import::run(args, out)?),
+        Command::Export(args) => Ok(export::run(args, out)?),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "fer", &mut &mut *out);
             Ok(ExitCode::SUCCESS)

@@ -94,7 +94,8 @@ impl Classifier {
     /// When there is no memory for it.
     #[cfg(feature = "pretrained")]
     pub fn pretrained() -> Result<Self> {
-        Self::from_bytes(fer_weights::TOML, fer_weights::SAFETENSORS)
+        let (config, tensors) = saved::load_pretrained()?;
+        Self::of(config, tensors, &Device::Cpu)
     }
 
     /// Makes a classifier of these tensors on `device`: of those that were read, or the variables of a training, which are

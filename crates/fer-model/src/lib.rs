@@ -12,6 +12,8 @@ pub mod keras;
 mod layer_config;
 mod layers;
 mod limits;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod prediction;
 mod preprocessing;
 mod resnet;
@@ -31,6 +33,8 @@ pub use layers::{LayerInfo, Parameters};
 pub use prediction::Prediction;
 pub use preprocessing::{Preprocessing, Resize, to_grey};
 pub use resnet::ResnetConfig;
+#[cfg(feature = "pretrained")]
+pub use saved::load_pretrained;
 pub use saved::{FORMAT_VERSION, ModelConfig, NamedTensors, load, save};
 pub use vgg::{Head, VggConfig};
 pub use views::Views;

@@ -298,6 +298,17 @@ pub fn load(dir: impl AsRef<Path>) -> Result<(ModelConfig, HashMap<String, Tenso
     Ok((config, tensors))
 }
 
+/// As [`load`], the network that comes with the project.
+///
+/// # Errors
+/// When there is no memory for it.
+#[cfg(feature = "pretrained")]
+pub fn load_pretrained() -> Result<(ModelConfig, HashMap<String, Tensor>), Error> {
+    let config = ModelConfig::parse(fer_weights::TOML, "model.toml")?;
+    let tensors = read_tensors(config.tensors()?, fer_weights::SAFETENSORS, "model.safetensors")?;
+    Ok((config, tensors))
+}
+
 /// The tensors of these names and shapes from the bytes of a safetensors file; `name` stands for it in errors.
 pub(crate) fn read_tensors(
     wanted: Vec<(String, Vec<usize>)>,

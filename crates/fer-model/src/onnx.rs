@@ -1,0 +1,87 @@
+//! Networks for ONNX: one file for ONNX Runtime and whatever else reads it.
+
+mod config;
+mod convert;
+mod proto;
+
+use std::path::Path;
+
+use prost::Message;
+
+pub use config::OnnxConfig;
+
+use crate::saved::{NamedTensors, checked};
+use crate::{Error, ModelConfig, Result};
+use proto::{Entry, Graph, Model, OperatorSet, ValueInfo};
+
+/// The version of ONNX's operators that files are written for.
+const OPSET: i64 = 17;
+/// The version of the file's form, that of ONNX 1.12, which brought these operators.
+const IR: i64 = 8;
+
+/// The network as the bytes of an ONNX file: operators of version 17, any number of images at once, output `probabilities`
+/// `(N, classes)`. The labels (a list in JSON) and what was done to images stand in the metadata.
+///
+/// ```
+/// # fn main() -> Result<(), fer_model::Error> {
+/// use fer_model::{Input, ModelConfig, VggConfig, onnx};
+///
+/// let narrow = VggConfig { widths: vec![8, 16], dropout: vec![0.1, 0.1], ..Default::default() };
+/// let config = ModelConfig::new(narrow, Input::grey(48), vec!["happy".into(), "sad".into()])?;
+/// let vars = candle_nn::VarMap::new();
+/// config.network(fer_nn::var_builder(&vars, 42, &candle_core::Device::Cpu))?;
+/// let settings = onnx::OnnxConfig { preprocessing: true, ..Default::default() };
+/// let file = onnx::to_bytes(&config, &vars, settings)?;
+/// assert!(file.windows(4).any(|bytes| bytes == b"Conv"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// When a tensor is missing or has another shape, or images of other than one or three channels are to be preprocessed.
+pub fn to_bytes(config: &ModelConfig, tensors: &impl NamedTensors, settings: OnnxConfig) -> Result<Vec<u8>> {
+    let tensors = checked(tensors, config.tensors()?, "the network")?;
+    let mut network = convert::Network::of(config, &tensors, settings)?;
+    let (input, classes) = (config.input, config.labels.len());
+    let images = match (settings.preprocessing, input.channels) {
+        (false, channels) => ValueInfo::rows("images", proto::FLOAT, &[channels, input.height, input.width]),
+        (true, 1) => ValueInfo::rows("images", proto::UINT8, &[input.height, input.width]),
+        (true, _) => ValueInfo::rows("images", proto::UINT8, &[input.height, input.width, 3]),
+    };
+    let graph = Graph {
+        node: std::mem::take(&mut network.nodes),
+        name: config.architecture.name().to_owned(),
+        initializer: network.tensors,
+        input: vec![images],
+        output: vec![ValueInfo::rows("probabilities", proto::FLOAT, &[classes])],
+    };
+    let entry = |key: &str, value: String| Entry { key: key.to_owned(), value };
+    let preprocessing = config.preprocessing;
+    let model = Model {
+        ir_version: IR,
+        producer_name: "fer".to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        graph: Some(graph),
+        opset_import: vec![OperatorSet { domain: String::new(), version: OPSET }],
+        metadata_props: vec![
+            entry("labels", serde_json::to_string(&config.labels).unwrap_or_default()),
+            entry("preprocessing", serde_json::to_string(&preprocessing).unwrap_or_default()),
+            entry("preprocessed_inside", settings.preprocessing.to_string()),
+        ],
+    };
+    Ok(model.encode_to_vec())
+}
+
+/// Writes [`to_bytes`] to the file `path`.
+///
+/// # Errors
+/// As [`to_bytes`], and when the file cannot be written.
+pub fn export(
+    path: impl AsRef<Path>,
+    config: &ModelConfig,
+    tensors: &impl NamedTensors,
+    settings: OnnxConfig,
+) -> Result<()> {
+    let path = path.as_ref();
+    fer_files::write(path, to_bytes(config, tensors, settings)?).map_err(Error::io(path))
+}

@@ -1,0 +1,35 @@
+"""Compares ONNX files with what the project's own classifier says: onnx_runtime.py FOLDER, of tests/onnx.rs."""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+
+worst = 0.0
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.onnx")):
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    case = json.loads(path.with_suffix(".json").read_text())
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(metadata["labels"]) == case["labels"], metadata
+    channels, height, width = case["input"]
+    images = np.array(case["pixels"], np.uint8).reshape(-1, channels, height, width)
+    if case["preprocessing"]:
+        images = images[:, 0] if channels == 1 else images.transpose(0, 2, 3, 1)
+    else:
+        images = images.astype(np.float32) * np.float32(case["scale"])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    expected = np.array(case["probabilities"], np.float32)
+    for batch in (1, len(images)):
+        (found,) = session.run(["probabilities"], {"images": np.ascontiguousarray(images[:batch])})
+        assert found.shape == expected[:batch].shape, found.shape
+        difference = float(np.abs(found - expected[:batch]).max())
+        worst = max(worst, difference)
+        assert difference < 1e-5, f"{path.stem}, {batch} images: {difference}"
+    spread = float(expected.std(axis=0).max())
+    assert spread > 0.001, f"{path.stem}: every image has the same answer"
+    print(f"{path.stem:24} {len(model.graph.node):3} operators, largest difference {difference:.1e}, spread of the answers {spread:.3f}")
+print(f"onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}: all within {worst:.1e}")
