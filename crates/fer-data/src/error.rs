@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use fer_files::printable;
+
 use crate::Shape;
 
 /// The result of everything in this crate that can fail.
@@ -15,7 +17,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder could not be opened, read or written.
-    #[error("{}: {source}", fer_files::printable(path.display()))]
+    #[error("{}: {}", printable(path.display()), printable(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -23,7 +25,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A line of a CSV file is not as it must be.
-    #[error("{}: line {line}: {problem}", fer_files::printable(path.display()))]
+    #[error("{}: line {line}: {}", printable(path.display()), printable(problem))]
     Line {
         /// The file.
         path: PathBuf,
@@ -34,7 +36,7 @@ pub enum Error {
         problem: Problem,
     },
     /// An image of a folder is not as it must be.
-    #[error("{}: {problem}", fer_files::printable(path.display()))]
+    #[error("{}: {}", printable(path.display()), printable(problem))]
     Image {
         /// The image file.
         path: PathBuf,
@@ -44,8 +46,8 @@ pub enum Error {
     },
     /// A folder is not laid out as images in classes.
     #[error(
-        "{}: found {found}; allowed: train/<class>/*.png, test/<class>/*.png or <class>/*.png, other pictures alike, \
-         with the classes {classes}", fer_files::printable(path.display())
+        "{}: found {}; allowed: train/<class>/*.png, test/<class>/*.png or <class>/*.png, other pictures alike, \
+         with the classes {classes}", printable(path.display()), printable(found)
     )]
     Folder {
         /// The folder.
@@ -56,7 +58,7 @@ pub enum Error {
         classes: String,
     },
     /// A file that holds no table that can be read.
-    #[error("{}: {found}, where a CSV file was expected; {advice}", fer_files::printable(path.display()))]
+    #[error("{}: {}, where a CSV file was expected; {advice}", printable(path.display()), printable(found))]
     NoTable {
         /// The file.
         path: PathBuf,
@@ -68,7 +70,7 @@ pub enum Error {
     /// Images that would take too much memory.
     #[error(
         "{}: {images} images of {shape} pixels take {:.1} GB; allowed: {:.1} GB; a smaller size resizes them while they \
-         are read", fer_files::printable(path.display()), *bytes as f64 / 1e9, *limit as f64 / 1e9
+         are read", printable(path.display()), *bytes as f64 / 1e9, *limit as f64 / 1e9
     )]
     TooLarge {
         /// The folder.
@@ -83,7 +85,7 @@ pub enum Error {
         limit: u64,
     },
     /// A setting or an argument has a value that is not allowed.
-    #[error("{name} is {found}; allowed: {allowed}")]
+    #[error("{name} is {}; allowed: {allowed}", printable(found))]
     Invalid {
         /// The field or argument.
         name: &'static str,
@@ -101,7 +103,7 @@ pub enum Error {
         classes: String,
     },
     /// The data does not hold what the work needs: labels, a usage, rows.
-    #[error("{data}: {missing}")]
+    #[error("{}: {}", printable(data), printable(missing))]
     Missing {
         /// Where the data came from.
         data: String,
@@ -274,8 +276,8 @@ pub enum Problem {
 /// The value as errors show it: at most 40 characters, control characters escaped.
 pub(crate) fn shorten(value: &str) -> String {
     match value.char_indices().nth(40) {
-        Some((end, _)) => fer_files::printable(&value[..end]) + "…",
-        None => fer_files::printable(value),
+        Some((end, _)) => printable(&value[..end]) + "…",
+        None => printable(value),
     }
 }
 

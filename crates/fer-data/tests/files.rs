@@ -71,6 +71,12 @@ fn a_damaged_archive_is_an_error_wherever_the_damage_is() {
     stored[at] ^= 1;
     let error = said("stored.zip", &stored);
     assert!(error.contains("reading failed: Invalid checksum"), "{error}");
+    // A tar archive whose checksum is no number.
+    let mut tar = fs::read(packed("one.tar")).unwrap();
+    tar[148..156].copy_from_slice(b"\x1b[31m\x02\x02\x02");
+    let error = said("one.tar", &tar);
+    assert!(error.contains("a damaged tar archive") && !error.contains(char::is_control), "{error}");
+    assert!(error.contains("\\u{1b}[31m"), "{error}");
 }
 
 #[test]
@@ -93,8 +99,9 @@ fn damage_is_an_error_or_the_same_table_but_no_panic() {
             }
             fs::write(&path, damaged).unwrap();
             // Checksums tell damage from another table.
-            if let Ok(found) = Dataset::open(&path) {
-                assert_eq!(found.source().md5, table.source().md5, "{name}");
+            match Dataset::open(&path) {
+                Ok(found) => assert_eq!(found.source().md5, table.source().md5, "{name}"),
+                Err(error) => assert!(!error.to_string().contains(char::is_control), "{error:?}"),
             }
         }
     }

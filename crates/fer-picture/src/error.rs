@@ -65,6 +65,6 @@ pub enum Problem {
         limit: u64,
     },
     /// The picture is damaged, or of a variety that is not read.
-    #[error("no readable picture: {0}")]
+    #[error("no readable picture: {}", fer_files::printable(.0))]
     Decode(#[from] image::ImageError),
 }
