@@ -10,6 +10,7 @@ mod files;
 #[cfg(all(feature = "commands", feature = "onnx"))]
 mod hugging_face;
 mod output;
+mod page;
 mod recognizer;
 pub mod run;
 mod tracker;

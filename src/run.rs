@@ -17,6 +17,7 @@ mod recipe;
 mod record;
 mod report;
 mod settings;
+mod watch;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -41,7 +42,9 @@ pub use folder::RunFolder;
 pub use record::{Record, RunResult};
 pub use settings::Settings;
 
-use crate::{DeviceLoader, Error, Output, Result};
+use crate::page::{Page, command_line};
+use crate::{DeviceLoader, Error, Output, Result, write_file};
+use watch::Watch;
 
 /// A training, as it is to be made.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct Run {
     pub settings: Settings,
     /// Where the network is; the CPU unless another device is set.
     pub device: Device,
+    /// Whether `report.html` shows the faces of the surest mistakes.
+    pub with_faces: bool,
     /// Ends the training after its present batches once it is set, with everything saved to resume from.
     pub interrupt: Arc<AtomicBool>,
     folder: RunFolder,
@@ -76,7 +81,14 @@ pub enum RunEnd {
 impl Run {
     /// A new run into `folder`. What is there already is deleted once the data has been read.
     pub fn new(folder: RunFolder, settings: Settings) -> Self {
-        Self { settings, device: Device::Cpu, interrupt: Arc::default(), folder, recorded: None }
+        Self {
+            settings,
+            device: Device::Cpu,
+            with_faces: false,
+            interrupt: Arc::default(),
+            folder,
+            recorded: None,
+        }
     }
 
     /// Goes on with the run in the folder `path`, as if it had never stopped.
@@ -140,14 +152,18 @@ impl Run {
             valid.samples(),
         )?;
 
-        let outcome = self.fit(&network, &weights, [&train, &valid], settings, callbacks)?;
+        let page = record.page(&faces.chosen.audit(), &model.summary()?);
+        let outcome = self.fit(&network, &weights, [&train, &valid], settings, &page, callbacks)?;
         if let Ended::Interrupted { epoch, steps } = outcome.ended {
             return Ok(RunEnd::Interrupted { epoch, steps });
         }
 
         fer_model::save(self.folder.path(), &model, &weights)?;
-        let (result, text) = report::write(&self.folder, &faces, &outcome.history, settings.views)?;
+        let (result, parts, text) =
+            report::write(&self.folder, &faces, &outcome.history, settings.views, self.with_faces)?;
         record.result = Some(result.clone());
+        let page = page.finished(&result, outcome.history.epochs, parts);
+        write_file(self.folder.join("report.html"), page.html(false))?;
         self.folder.write_record(&record)?;
         writeln!(out, "{text}{}", self.folder.path().display())?;
         Ok(RunEnd::Finished(result))
@@ -159,6 +175,7 @@ impl Run {
         weights: &VarMap,
         [train, valid]: [&DeviceLoader; 2],
         settings: &Settings,
+        page: &Page,
         callbacks: &mut [&mut dyn Callback],
     ) -> Result<Outcome> {
         // The notebook's two, in its order; the others watch.
@@ -168,8 +185,9 @@ impl Run {
         let mut best = ModelCheckpoint::best(best, "val_accuracy", MonitorMode::Max);
         let mut csv = CsvLogger::new(self.folder.join("history.csv"));
         let mut tensorboard = TensorBoard::new(self.folder.join("tensorboard"));
+        let mut watch = Watch { path: self.folder.join("report.html"), page: page.clone() };
         let mut all: Vec<&mut dyn Callback> =
-            vec![&mut early_stopping, &mut reduce_lr, &mut best, &mut csv, &mut tensorboard];
+            vec![&mut early_stopping, &mut reduce_lr, &mut best, &mut csv, &mut tensorboard, &mut watch];
         for callback in callbacks {
             all.push(&mut **callback);
         }
@@ -194,6 +212,10 @@ impl Run {
         }
         Ok(Record {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: match &self.recorded {
+                Some(record) => record.command.clone(),
+                None => command_line(),
+            },
             source,
             split: faces.subsets.leakage(),
             ferplus: faces.ferplus.clone(),

@@ -63,6 +63,12 @@ fn write_csv(path: &Path, n: usize) {
     fs::write(path, csv).unwrap();
 }
 
+/// What a report shows.
+fn page_data(html: &str) -> serde_json::Value {
+    let (_, data) = html.split_once(r#"<script id="data" type="application/json">"#).unwrap();
+    serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
+}
+
 fn train(settings: &Path, out: &Path, epochs: &str) -> Command {
     let mut command = example("train_dcnn");
     command.arg("--config").arg(settings).arg("--out").arg(out).args(["--epochs", epochs, "--threads", "2"]);
@@ -228,6 +234,7 @@ fn a_run_leaves_its_folder_and_the_other_examples_work_on_it() {
         "classification_report.txt",
         "test_report.txt",
         "run.json",
+        "report.html",
         "epoch_history_dcnn.svg",
         "epoch_history_dcnn.png",
         "performance_dist.svg",
@@ -247,6 +254,14 @@ fn a_run_leaves_its_folder_and_the_other_examples_work_on_it() {
     assert_eq!(record["split"]["train"], 180);
     assert_eq!(record["source"]["md5"].as_str().unwrap().len(), 32);
     assert_eq!(record["result"]["epochs"], 2);
+    let html = fs::read_to_string(model.join("report.html")).unwrap();
+    let page = page_data(&html);
+    assert_eq!(page["evaluations"][0]["accuracy"], record["result"]["valid_accuracy"]);
+    assert_eq!(page["evaluations"][1]["leak_free"], record["result"]["leak_free_test_accuracy"]);
+    assert_eq!(page["history"].as_array().unwrap().len(), 2);
+    assert_eq!(page["settings"], record["settings"]);
+    assert!(page["again"].as_str().unwrap().contains("train_dcnn"), "{}", page["again"]);
+    assert!(!html.contains("http-equiv") && !html.contains("data:image"), "it has ended, and shows no face");
 
     // The same run again is refused, and loses nothing.
     let before = fs::read(model.join("model.safetensors")).unwrap();

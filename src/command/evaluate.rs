@@ -54,6 +54,9 @@ pub struct Args {
     /// Write to --out though it holds a run or results; files of the same names are replaced.
     #[arg(long, requires = "out")]
     pub overwrite: bool,
+    /// Show the faces of the surest mistakes in report.html.
+    #[arg(long)]
+    pub with_faces: bool,
 }
 
 /// Writes the results where there is a folder for them, and says them.
@@ -129,8 +132,9 @@ fn evaluate(
     }
     let matrix = evaluation.matrix()?;
     text += &format!("\n{}\n{}\n", matrix.report(), matrix.table(&evaluation.names)?);
-    text += &match train {
-        Some(train) => Comparison::new(evaluation.clone(), &data, &train).to_string(),
+    let comparison = train.map(|train| Comparison::new(evaluation.clone(), &data, &train));
+    text += &match &comparison {
+        Some(comparison) => comparison.to_string(),
         None => format!(
             "{} rows\n{}no leak-free twin: give --split or --usage, which tell what was trained on\n",
             evaluation.rows.len(),
@@ -142,6 +146,7 @@ fn evaluate(
         write_file(folder.join("predictions.csv"), evaluation.predictions_csv())?;
         results::draw_probabilities(folder, &evaluation)?;
         results::draw_explanations(folder, &classifier, &data, &evaluation)?;
+        results::write_page(folder, model, &data, &evaluation, comparison, args.with_faces)?;
     }
     Ok(text)
 }

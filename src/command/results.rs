@@ -1,13 +1,16 @@
 //! What an evaluation leaves behind, of a model or of a file.
 
+use std::path::Path;
+
 use fer_data::Dataset;
 use fer_metrics::ConfusionMatrix;
 use fer_model::{Classifier, HeatMap};
 use fer_plot::{ExplainedFace, Prediction};
 use ndarray::Array2;
 
+use crate::page::{Page, Part, command_line, data_facts, fact};
 use crate::run::RunFolder;
-use crate::{Evaluation, Result, figures, write_file};
+use crate::{Comparison, Evaluation, Result, figures, write_file};
 
 /// Writes the report and the figure.
 pub(super) fn write(
@@ -70,4 +73,30 @@ pub(super) fn draw_explanations(
         })
         .collect();
     Ok(fer_plot::explained_faces(&faces, EXPLAINED)?.save(folder.join("explained_faces"))?)
+}
+
+/// Writes `report.html`. Without a comparison nothing is said of copies in training.
+pub(super) fn write_page(
+    folder: &RunFolder,
+    model: &Path,
+    data: &Dataset,
+    evaluation: &Evaluation,
+    comparison: Option<Comparison>,
+    with_faces: bool,
+) -> Result<()> {
+    let part = Part::of("Evaluation", evaluation, comparison.as_ref(), data, with_faces)?;
+    let page = Page {
+        title: "Evaluation".to_owned(),
+        subtitle: format!("{} by the model in {}", data.source().path, model.display()),
+        numbers: vec![part.number(), fact("rows", evaluation.rows.len())],
+        data: data_facts(&data.audit()),
+        made: vec![
+            fact("version", concat!("fer ", env!("CARGO_PKG_VERSION"))),
+            fact("model", model.display()),
+        ],
+        again: command_line(),
+        evaluations: vec![part],
+        ..Page::default()
+    };
+    write_file(folder.join("report.html"), page.html(false))
 }

@@ -79,6 +79,9 @@ pub struct Args {
     /// Delete the run in --out first.
     #[arg(long)]
     pub overwrite: bool,
+    /// Show the faces of the surest mistakes in report.html.
+    #[arg(long)]
+    pub with_faces: bool,
     /// The folder of the run.
     #[arg(long, default_value = "runs/dcnn")]
     pub out: PathBuf,
@@ -125,7 +128,7 @@ pub fn run(args: &Args, out: &mut dyn Write, caller: Caller) -> Result<ExitCode>
     };
     let mut err = Output::new(caller.err);
     writeln!(err, "device: {}", fer_nn::device_name(&device))?;
-    (run.device, run.interrupt) = (device, caller.interrupt);
+    (run.device, run.interrupt, run.with_faces) = (device, caller.interrupt, args.with_faces);
     let mut progress = match caller.is_terminal {
         true => Progress::bars(&mut err),
         false => Progress::lines(&mut err),

@@ -7,7 +7,7 @@ use crate::run::record::Record;
 use crate::{Error, Result, write_file};
 
 /// The names of everything that a run, an evaluation or an import writes.
-const CONTENTS: [&str; 30] = [
+const CONTENTS: [&str; 31] = [
     "run.json",
     "model.safetensors",
     "model.toml",
@@ -31,6 +31,7 @@ const CONTENTS: [&str; 30] = [
     "reliability.png",
     "sample_predictions.svg",
     "sample_predictions.png",
+    "report.html",
     "explained_faces.svg",
     "explained_faces.png",
     "training_page.svg",

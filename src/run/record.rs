@@ -1,8 +1,10 @@
 //! What `run.json` says.
 
-use fer_data::{Leakage, Source};
+use fer_data::{Audit, Leakage, Source};
+use fer_metrics::EpochLog;
 use serde::{Deserialize, Serialize};
 
+use crate::page::{Page, Part, data_facts, fact};
 use crate::run::settings::Settings;
 
 /// `run.json`: how a run was made and what came of it.
@@ -10,6 +12,9 @@ use crate::run::settings::Settings;
 pub struct Record {
     /// The version of this project.
     pub version: String,
+    /// The command line that began it.
+    #[serde(default)]
+    pub command: String,
     /// What the run was made from.
     pub settings: Settings,
     /// The data with its md5.
@@ -52,4 +57,60 @@ pub struct RunResult {
     /// On the test rows by these views.
     #[serde(default)]
     pub test_accuracy_by_views: Option<f64>,
+}
+
+impl Record {
+    /// The page of a run of which nothing has come yet.
+    pub(crate) fn page(&self, audit: &Audit, network: &str) -> Page {
+        let Leakage { train, valid, test, valid_in_train, test_in_train, .. } = self.split;
+        let mut data = data_facts(audit);
+        data.push(fact("split", format!("{train} rows to train on, {valid} to validate, {test} to test")));
+        data.push(fact(
+            "leakage",
+            format!("{valid_in_train} validation rows and {test_in_train} test rows also occur in training"),
+        ));
+        if self.constant > 0 {
+            data.push(fact("left out", format!("{} images of one value", self.constant)));
+        }
+        let made = vec![
+            fact("version", format!("fer {}", self.version)),
+            fact("device", format!("{}, {} threads", self.device, self.threads)),
+            fact("seed", self.settings.train.seed),
+            fact("network", network.lines().next().unwrap_or_default()),
+            fact(
+                "parameters",
+                network.lines().filter(|line| line.contains("params")).collect::<Vec<_>>().join("; "),
+            ),
+        ];
+        Page {
+            title: format!("Training of {}", self.settings.model.name()),
+            data,
+            made,
+            again: self.command.clone(),
+            settings: serde_json::to_value(&self.settings).ok(),
+            ..Page::default()
+        }
+    }
+}
+
+impl Page {
+    /// The page of a run that has come to its end.
+    pub(crate) fn finished(mut self, result: &RunResult, history: Vec<EpochLog>, parts: Vec<Part>) -> Self {
+        let RunResult { epochs, seconds, .. } = result;
+        self.subtitle = format!("{epochs} epochs in {}", duration(*seconds));
+        self.numbers = parts.iter().map(Part::number).collect();
+        self.numbers.push(fact("epochs", epochs));
+        self.numbers.push(fact("time", duration(*seconds)));
+        Self { history, evaluations: parts, ..self }
+    }
+}
+
+/// Seconds as a person says them.
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole / 60 % 60) {
+        (0, 0) => format!("{seconds:.1} s"),
+        (0, minutes) => format!("{minutes} min {} s", whole % 60),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
 }

@@ -6,19 +6,21 @@ use fer_model::{Classifier, Views};
 use fer_plot::{Figure, Prediction};
 use fer_rand::RandomState;
 
+use crate::page::Part;
 use crate::run::data::Faces;
 use crate::run::folder::RunFolder;
 use crate::run::record::RunResult;
 use crate::{Comparison, Evaluation, Result, figures, write_file};
 
 /// Asks the saved model about the validation images, and once about the test images where there are any. Writes what it
-/// answers, and gives it in numbers and in words.
+/// answers, and gives it in numbers, for the page and in words.
 pub(super) fn write(
     folder: &RunFolder,
     faces: &Faces,
     history: &History,
     views: Views,
-) -> Result<(RunResult, String)> {
+    with_faces: bool,
+) -> Result<(RunResult, Vec<Part>, String)> {
     let classifier = Classifier::open(folder.path())?;
     let (train, valid) = (&faces.subsets.train, &faces.subsets.valid);
     let comparison = Comparison::new(Evaluation::new(&classifier, valid)?, valid, train);
@@ -47,6 +49,7 @@ pub(super) fn write(
 
     let mut text =
         format!("\ntotal wrong validation predictions: {}\n\n\n{report}\n{scores}\n", matrix.wrong());
+    let mut parts = vec![Part::of("Validation", evaluation, Some(&comparison), valid, with_faces)?];
     let mut result = RunResult {
         epochs: history.epochs.len(),
         seconds: history.values("seconds").iter().sum(),
@@ -68,10 +71,11 @@ pub(super) fn write(
         }
         text += &format!("test\n\n{report}\n");
         write_file(folder.join("test_report.txt"), report)?;
+        parts.push(Part::of("Test", &comparison.all, Some(&comparison), test, with_faces)?);
         result.test_accuracy = Some(matrix.accuracy());
         result.leak_free_test_accuracy = Some(comparison.leak_free.matrix()?.accuracy());
     }
-    Ok((result, text))
+    Ok((result, parts, text))
 }
 
 /// The training and the model on one page: what was learned, by which learning rate, and what the probabilities are worth.

@@ -17,7 +17,7 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-const EVALUATION: [&str; 12] = [
+const EVALUATION: [&str; 13] = [
     "classification_report.txt",
     "confusion_matrix.png",
     "confusion_matrix.svg",
@@ -28,6 +28,7 @@ const EVALUATION: [&str; 12] = [
     "predictions.csv",
     "reliability.png",
     "reliability.svg",
+    "report.html",
     "roc_curves.png",
     "roc_curves.svg",
 ];
