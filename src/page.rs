@@ -6,7 +6,6 @@ use fer_data::{Audit, Dataset};
 use fer_metrics::{ClassScores, EpochLog, ReliabilityBin, calibration_error, log_loss, reliability, roc_auc};
 use image::ImageFormat;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{Comparison, Evaluation, Result};
 
@@ -34,7 +33,8 @@ pub(crate) struct Page {
     pub made: Vec<Fact>,
     /// The command that makes it again.
     pub again: String,
-    pub settings: Option<Value>,
+    /// All settings in JSON.
+    pub settings: Option<String>,
 }
 
 /// One evaluation.

@@ -259,7 +259,8 @@ fn a_run_leaves_its_folder_and_the_other_examples_work_on_it() {
     assert_eq!(page["evaluations"][0]["accuracy"], record["result"]["valid_accuracy"]);
     assert_eq!(page["evaluations"][1]["leak_free"], record["result"]["leak_free_test_accuracy"]);
     assert_eq!(page["history"].as_array().unwrap().len(), 2);
-    assert_eq!(page["settings"], record["settings"]);
+    let settings: serde_json::Value = serde_json::from_str(page["settings"].as_str().unwrap()).unwrap();
+    assert_eq!(settings, record["settings"]);
     assert!(page["again"].as_str().unwrap().contains("train_dcnn"), "{}", page["again"]);
     assert!(!html.contains("http-equiv") && !html.contains("data:image"), "it has ended, and shows no face");
 

@@ -87,7 +87,7 @@ impl Record {
             data,
             made,
             again: self.command.clone(),
-            settings: serde_json::to_value(&self.settings).ok(),
+            settings: serde_json::to_string_pretty(&self.settings).ok(),
             ..Page::default()
         }
     }
