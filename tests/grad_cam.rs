@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs;
 
-use fer::model::{Classifier, HeatMap};
+use fer::model::Classifier;
 use image::{DynamicImage, GrayImage, Luma};
 use serde::Deserialize;
 
@@ -92,15 +92,4 @@ fn what_is_covered_shows_what_the_answer_hung_on() -> Result<(), Box<dyn Error>>
     assert!((map.values[6 + 2] - lost).abs() < 1e-5, "{} and {lost}", map.values[8]);
     assert!(classifier.occlusion(&picture, label, 0, 8).is_err());
     Ok(())
-}
-
-#[test]
-fn a_map_is_resized_between_the_middles_of_its_cells() {
-    let map = HeatMap { width: 2, height: 2, values: vec![0.0, 1.0, 2.0, 3.0] };
-    assert_eq!(map.resized(2, 2), map);
-    let wide = map.resized(4, 4);
-    // As torch.nn.functional.interpolate(…, size=4, mode="bilinear") gives it.
-    let rows =
-        [[0.0, 0.25, 0.75, 1.0], [0.5, 0.75, 1.25, 1.5], [1.5, 1.75, 2.25, 2.5], [2.0, 2.25, 2.75, 3.0]];
-    assert_eq!(wide.values, rows.concat());
 }
