@@ -30,7 +30,8 @@ pub struct Heat<'a> {
 /// let heat = fer_plot::Heat { center: [40.0, 30.0], size: [40.0, 40.0], roll: 0.0, map: map.view() };
 /// let tinted = fer_plot::heated(&photo, &[heat]);
 /// assert_eq!(tinted.get_pixel(22, 12), photo.get_pixel(22, 12));
-/// assert!(tinted.get_pixel(55, 45)[0] > 180);
+/// let [red, green, _] = tinted.get_pixel(55, 45).0;
+/// assert!(red > 2 * green);
 /// ```
 pub fn heated(photo: &RgbImage, heats: &[Heat<'_>]) -> RgbImage {
     let mut tinted = photo.clone();
