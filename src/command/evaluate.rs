@@ -131,7 +131,8 @@ fn evaluate(
         text += &format!("{class} {name}\n");
     }
     let matrix = evaluation.matrix()?;
-    text += &format!("\n{}\n{}\n", matrix.report(), matrix.table(&evaluation.names)?);
+    let report = matrix.report().named(&evaluation.names)?;
+    text += &format!("\n{report}\n{}\n", matrix.table(&evaluation.names)?);
     let comparison = train.map(|train| Comparison::new(evaluation.clone(), &data, &train));
     text += &match &comparison {
         Some(comparison) => comparison.to_string(),
