@@ -11,7 +11,7 @@ use ndarray::Array2;
 use crate::{Error, Result};
 
 /// Equal-width bins of the calibration error.
-const BINS: usize = 15;
+pub(crate) const BINS: usize = 15;
 
 /// A model's predictions on a dataset, row by row.
 ///
@@ -101,6 +101,18 @@ impl Evaluation {
         }
         let _ = csv.write_record(&record);
         String::from_utf8(csv.into_inner().unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// The probability of the class that was predicted for an image.
+    pub(crate) fn sureness(&self, i: usize) -> f32 {
+        self.probabilities[(i, self.predicted[i])]
+    }
+
+    /// The images, those first that the model is surest of: the right ones, and the wrong ones.
+    pub(crate) fn surest(&self) -> (Vec<usize>, Vec<usize>) {
+        let mut surest: Vec<usize> = (0..self.truth.len()).collect();
+        surest.sort_by(|&a, &b| self.sureness(b).total_cmp(&self.sureness(a)));
+        surest.into_iter().partition(|&i| self.truth[i] == self.predicted[i])
     }
 
     /// Accuracy and its companions in a few lines.

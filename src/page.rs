@@ -7,6 +7,7 @@ use fer_metrics::{ClassScores, EpochLog, ReliabilityBin, calibration_error, log_
 use image::ImageFormat;
 use serde::Serialize;
 
+use crate::evaluation::BINS;
 use crate::{Comparison, Evaluation, Result};
 
 const PAGE: &str = include_str!("page/page.html");
@@ -14,8 +15,6 @@ const PAGE: &str = include_str!("page/page.html");
 const REFRESH: &str = r#"<meta http-equiv="refresh" content="10">"#;
 /// The surest mistakes that are shown.
 const MISTAKES: usize = 24;
-/// Equal-width bins of the calibration.
-const BINS: usize = 15;
 
 /// A name and a value.
 type Fact = (String, String);
@@ -99,15 +98,12 @@ impl Part {
             }
             _ => None,
         };
-        let sureness = |i: usize| probabilities[(i, all.predicted[i])];
-        let mut wrong: Vec<usize> =
-            (0..all.rows.len()).filter(|&i| all.truth[i] != all.predicted[i]).collect();
-        wrong.sort_by(|&a, &b| sureness(b).total_cmp(&sureness(a)));
+        let (_, wrong) = all.surest();
         let mistakes = wrong.into_iter().take(MISTAKES).map(|i| Mistake {
             row: all.rows[i],
             truth: all.names[all.truth[i]].clone(),
             predicted: all.names[all.predicted[i]].clone(),
-            probability: sureness(i),
+            probability: all.sureness(i),
             image: if with_faces { png(data, i) } else { None },
         });
         Ok(Self {
@@ -174,7 +170,11 @@ pub(crate) fn command_line() -> String {
         true => format!("'{}'", argument.replace('\'', r"'\''")),
         false => argument,
     };
-    std::env::args().map(quoted).collect::<Vec<_>>().join(" ")
+    // `args` panics where one is no Unicode.
+    std::env::args_os()
+        .map(|argument| quoted(argument.to_string_lossy().into_owned()))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

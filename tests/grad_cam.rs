@@ -91,5 +91,10 @@ fn what_is_covered_shows_what_the_answer_hung_on() -> Result<(), Box<dyn Error>>
     let lost = of(&picture)? - of(&covered.into())?;
     assert!((map.values[6 + 2] - lost).abs() < 1e-5, "{} and {lost}", map.values[8]);
     assert!(classifier.occlusion(&picture, label, 0, 8).is_err());
+    // Cells whose middle lies beyond the edge, and squares larger than the image.
+    for (size, step) in [(2, 47), (3, 40), (500, 20), (usize::MAX, usize::MAX)] {
+        let map = classifier.occlusion(&picture, label, size, step)?;
+        assert_eq!(map.values.len(), 48_usize.div_ceil(step).pow(2), "{size} {step}");
+    }
     Ok(())
 }

@@ -16,7 +16,7 @@ use md5::{Digest, Md5};
 type File = (ModelConfig, OnnxConfig, Vec<u8>);
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Every kind of layer that `layers` can have.
+/// Every kind of layer that `layers` can have; two are called as values of ours would be.
 const LAYERS: &str = r#"
 architecture = "layers"
 layers = [
@@ -29,14 +29,14 @@ layers = [
     { name = "wide", is = { upsample = { factor = 2 } } },
     { name = "sum", inputs = ["half", "wide"], is = "sum" },
     { name = "up", is = { conv_transpose2d = { filters = 6, kernel = 3, stride = 2 } } },
-    { name = "edge", is = { conv2d = { filters = 6, kernel = 3, padding = { explicit = { top = 1, bottom = 0, left = 2, right = 0 } }, activation = "silu" } } },
+    { name = "up.activation", is = { conv2d = { filters = 6, kernel = 3, padding = { explicit = { top = 1, bottom = 0, left = 2, right = 0 } }, activation = "silu" } } },
     { name = "again", is = { batch_norm = { momentum = 0.9, epsilon = 0.001, moving_variance = "unbiased" } } },
     { name = "gate", is = { activation = "relu" } },
     { name = "drop", is = { dropout = { rate = 0.5 } } },
     { name = "flat", is = "flatten" },
     { name = "hidden", is = { dense = { units = 5, bias = false, activation = "elu" } } },
     { name = "squash", is = { activation = "sigmoid" } },
-    { name = "out", is = { dense = { units = 3 } } },
+    { name = "probabilities", is = { dense = { units = 3 } } },
 ]
 "#;
 

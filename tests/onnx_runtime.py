@@ -30,6 +30,6 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.onnx")):
         worst = max(worst, difference)
         assert difference < 1e-5, f"{path.stem}, {batch} images: {difference}"
     spread = float(expected.std(axis=0).max())
-    assert spread > 0.001, f"{path.stem}: every image has the same answer"
+    assert spread > 0.005, f"{path.stem}: every image has the same answer"
     print(f"{path.stem:24} {len(model.graph.node):3} operators, largest difference {difference:.1e}, spread of the answers {spread:.3f}")
 print(f"onnx {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}: all within {worst:.1e}")

@@ -58,6 +58,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     for target in targets.into_iter().flatten() {
         free(target, args.overwrite)?;
     }
+    let card = card(args)?;
     if let Some(path) = &args.onnx {
         let settings = OnnxConfig { preprocessing: args.preprocessing, fold_norms: args.fold_norms };
         onnx::export(path, &config, &tensors, settings)?;
@@ -77,7 +78,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     }
     if let Some(folder) = &args.hugging_face {
         let license = args.license.as_deref();
-        hugging_face::save(folder, &config, &tensors, card(args)?.as_deref(), license)?;
+        hugging_face::save(folder, &config, &tensors, card.as_deref(), license)?;
         writeln!(out, "{}: a model as on Hugging Face", folder.display())?;
     }
     Ok(ExitCode::SUCCESS)

@@ -45,12 +45,8 @@ pub(super) fn draw_explanations(
     evaluation: &Evaluation,
 ) -> Result<()> {
     let Ok(explainer) = classifier.explainer(None) else { return Ok(()) };
-    let Evaluation { truth, predicted, probabilities, names, .. } = evaluation;
-    let sureness = |i: usize| probabilities[(i, predicted[i])];
-    let mut surest: Vec<usize> = (0..truth.len()).collect();
-    surest.sort_by(|&a, &b| sureness(b).total_cmp(&sureness(a)));
-    let (right, wrong): (Vec<usize>, Vec<usize>) =
-        surest.into_iter().partition(|&i| truth[i] == predicted[i]);
+    let Evaluation { truth, predicted, names, .. } = evaluation;
+    let (right, wrong) = evaluation.surest();
     let shown: Vec<usize> =
         [right, wrong].into_iter().flat_map(|rows| rows.into_iter().take(EXPLAINED)).collect();
     let map = |&i: &usize| -> Result<Array2<f32>> {
@@ -68,7 +64,7 @@ pub(super) fn draw_explanations(
                 truth: &names[truth[i]],
                 predicted: &names[predicted[i]],
             },
-            probability: sureness(i),
+            probability: evaluation.sureness(i),
             map: map.view(),
         })
         .collect();

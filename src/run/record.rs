@@ -69,6 +69,9 @@ impl Record {
             "leakage",
             format!("{valid_in_train} validation rows and {test_in_train} test rows also occur in training"),
         ));
+        if let Some(ferplus) = &self.ferplus {
+            data.push(fact("rows by FER+", ferplus));
+        }
         if self.constant > 0 {
             data.push(fact("left out", format!("{} images of one value", self.constant)));
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use fer::detect::{Framing, Rect};
-use fer::model::{Classifier, HeatMap, Prediction};
+use fer::model::{Classifier, Explainer, HeatMap, Prediction};
 use fer::picture::Decoder;
 use fer::plot::{Annotation, Heat, annotated, heated, ndarray::ArrayView2};
 use fer::{FaceCrop, Recognizer, write_file};
@@ -70,8 +70,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let picture = decoder.read(&args.picture)?.into_rgb8();
     let faces = if args.no_detect { vec![whole(&picture)] } else { recognizer.find(&picture)? };
     let mut explained = Vec::new();
+    let explainer = match args.occlusion {
+        true => None,
+        false => Some(classifier.explainer(args.layer.as_deref())?),
+    };
     for FaceCrop { crop, .. } in &faces {
-        explained.push(explain(args, &classifier, crop)?);
+        explained.push(explain(args, &classifier, explainer.as_ref(), crop)?);
     }
 
     let heats = faces.iter().zip(&explained).map(|(found, explained)| heat(args, found, &explained.map));
@@ -100,12 +104,18 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn explain(args: &Args, classifier: &Classifier, face: &DynamicImage) -> Result<Explained, Failure> {
+/// By the explainer, or by covering parts where there is none.
+fn explain(
+    args: &Args,
+    classifier: &Classifier,
+    explainer: Option<&Explainer<'_>>,
+    face: &DynamicImage,
+) -> Result<Explained, Failure> {
     let prediction = classifier.predict(face)?;
     let label = args.label.clone().unwrap_or_else(|| prediction.label.clone());
-    let map = match args.occlusion {
-        true => positive(classifier.occlusion(face, &label, COVERED, STEP)?),
-        false => classifier.explainer(args.layer.as_deref())?.explain(face, &label)?.map,
+    let map = match explainer {
+        Some(explainer) => explainer.explain(face, &label)?.map,
+        None => positive(classifier.occlusion(face, &label, COVERED, STEP)?),
     };
     Ok(Explained { prediction, label, map })
 }

@@ -10,6 +10,7 @@ use candle_nn::VarBuilder;
 use fer_nn::{Compute, Graph, Mode, Network};
 use image::DynamicImage;
 
+use crate::limits::size;
 use crate::preprocessing::pixels;
 use crate::saved::{self, ModelConfig, NamedTensors};
 use crate::{Error, Input, Prediction, Preprocessing, Result, Views};
@@ -143,7 +144,7 @@ impl Classifier {
     /// ```
     ///
     /// # Errors
-    /// When the labels are not names, each another, or the preprocessing is of no use. That the network gives other than one
+    /// When the labels are not names, each another, the images have no pixels, or the preprocessing is of no use. That the network gives other than one
     /// logit a label is an error when it is asked.
     pub fn from_network(
         network: impl Network + Send + Sync + 'static,
@@ -154,6 +155,9 @@ impl Classifier {
     ) -> Result<Self> {
         saved::check_labels(&labels)?;
         preprocessing.validate()?;
+        size("channels", input.channels, 1)?;
+        size("height", input.height, 1)?;
+        size("width", input.width, 1)?;
         let net = Net::Own(Arc::new(network));
         Ok(Self { net, labels, input, preprocessing, views: Views::default(), device: device.clone() })
     }

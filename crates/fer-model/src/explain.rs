@@ -70,27 +70,29 @@ impl Classifier {
         let (input, whole) = (self.input(), self.pixels(image)?);
         let (columns, rows) = (input.width.div_ceil(step), input.height.div_ceil(step));
         let plane = input.height * input.width;
+        let means: Vec<u8> = whole
+            .chunks_exact(plane)
+            .map(|channel| (channel.iter().map(|&value| u64::from(value)).sum::<u64>() / plane as u64) as u8)
+            .collect();
         let within = |cell: usize, length: usize| {
-            let middle = cell * step + step / 2;
-            middle.saturating_sub(size / 2)..(middle + size.div_ceil(2)).min(length)
+            let middle = (cell * step).saturating_add(step / 2).min(length - 1);
+            middle.saturating_sub(size / 2)..middle.saturating_add(size.div_ceil(2)).min(length)
         };
-        let mut covered = whole.clone();
+        let before = self.predict_pixels(&whole)?[0][class];
+        let mut values = Vec::with_capacity(rows * columns);
+        // A row of cells at a time bounds the memory.
         for row in 0..rows {
-            for column in 0..columns {
-                let first = covered.len();
-                covered.extend(&whole);
-                for channel in covered[first..].chunks_exact_mut(plane) {
-                    let sum: u64 = channel.iter().map(|&value| u64::from(value)).sum();
+            let mut covered = whole.repeat(columns);
+            for (column, image) in covered.chunks_exact_mut(whole.len()).enumerate() {
+                for (channel, mean) in image.chunks_exact_mut(plane).zip(&means) {
                     for y in within(row, input.height) {
-                        let places = within(column, input.width);
-                        channel[y * input.width..][places].fill((sum / plane as u64) as u8);
+                        channel[y * input.width..][within(column, input.width)].fill(*mean);
                     }
                 }
             }
+            values.extend(self.predict_pixels(&covered)?.iter().map(|of_covered| before - of_covered[class]));
         }
-        let probabilities = self.predict_pixels(&covered)?;
-        let values = probabilities[1..].iter().map(|of_covered| probabilities[0][class] - of_covered[class]);
-        Ok(HeatMap { width: columns, height: rows, values: values.collect() })
+        Ok(HeatMap { width: columns, height: rows, values })
     }
 
     fn class(&self, label: &str) -> Result<usize> {

@@ -41,7 +41,7 @@ const IR: i64 = 8;
 /// When a tensor is missing or has another shape, or images of other than one or three channels are to be preprocessed.
 pub fn to_bytes(config: &ModelConfig, tensors: &impl NamedTensors, settings: OnnxConfig) -> Result<Vec<u8>> {
     let tensors = checked(tensors, config.tensors()?, "the network")?;
-    let mut network = convert::Network::of(config, &tensors, settings)?;
+    let network = convert::Network::of(config, &tensors, settings)?;
     let (input, classes) = (config.input, config.labels.len());
     let images = match (settings.preprocessing, input.channels) {
         (false, channels) => ValueInfo::rows("images", proto::FLOAT, &[channels, input.height, input.width]),
@@ -49,7 +49,7 @@ pub fn to_bytes(config: &ModelConfig, tensors: &impl NamedTensors, settings: Onn
         (true, _) => ValueInfo::rows("images", proto::UINT8, &[input.height, input.width, 3]),
     };
     let graph = Graph {
-        node: std::mem::take(&mut network.nodes),
+        node: network.nodes,
         name: config.architecture.name().to_owned(),
         initializer: network.tensors,
         input: vec![images],

@@ -1,6 +1,6 @@
 //! Layers as ONNX's operators.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use candle_core::{DType, Tensor as CandleTensor};
 use fer_nn::{Activation, Padding};
@@ -16,6 +16,8 @@ pub(super) struct Network<'a> {
     weights: &'a HashMap<String, CandleTensor>,
     /// What each layer gives: the value's name and, for an image, its channels, rows and columns, or its units.
     values: HashMap<String, (String, Vec<usize>)>,
+    /// The names that values and tensors have: layers may be called whatever we call ours.
+    taken: HashSet<String>,
     /// The batch normalisations that were multiplied into the convolutions of these names.
     folded: HashMap<String, Folded>,
 }
@@ -39,6 +41,7 @@ impl<'a> Network<'a> {
             tensors: Vec::new(),
             weights,
             values: HashMap::new(),
+            taken: ["images", "probabilities"].map(String::from).into(),
             folded: HashMap::new(),
         };
         if settings.fold_norms {
@@ -63,35 +66,58 @@ impl<'a> Network<'a> {
             last = layer.name.clone();
         }
         let logits = network.values[&last].0.clone();
-        network.node("Softmax", "probabilities", &[&logits], vec![Attribute::int("axis", 1)]);
+        let softmax = vec![Attribute::int("axis", 1)];
+        network.named_node("Softmax", "probabilities".to_owned(), &[&logits], softmax);
         Ok(network)
     }
 
-    /// An operator whose output has its name, which is given.
-    fn node(&mut self, op_type: &str, name: &str, inputs: &[&str], attribute: Vec<Attribute>) -> String {
+    /// This name, with `_` behind it where another has it.
+    fn free(&mut self, name: &str) -> String {
+        let mut name = name.to_owned();
+        while !self.taken.insert(name.clone()) {
+            name.push('_');
+        }
+        name
+    }
+
+    /// An operator whose output has its name, which is given: this one where it is free.
+    fn node(&mut self, op_type: &str, name: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
+        let name = self.free(name);
+        self.named_node(op_type, name, inputs, attributes)
+    }
+
+    fn named_node(
+        &mut self,
+        op_type: &str,
+        name: String,
+        inputs: &[&str],
+        attribute: Vec<Attribute>,
+    ) -> String {
         self.nodes.push(Node {
             input: inputs.iter().map(|&input| input.to_owned()).collect(),
-            output: vec![name.to_owned()],
-            name: name.to_owned(),
+            output: vec![name.clone()],
+            name: name.clone(),
             op_type: op_type.to_owned(),
             attribute,
         });
-        name.to_owned()
+        name
     }
 
-    /// A tensor of these values, whose name is given.
-    fn tensor(&mut self, name: String, dims: &[usize], values: &[f32]) -> String {
+    /// A tensor of these values, whose name is given: this one where it is free.
+    fn tensor(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
+        let name = self.free(name);
         self.tensors.push(Tensor::floats(name.clone(), dims, values));
         name
     }
 
     fn scalar(&mut self, name: &str, value: f32) -> String {
-        self.tensor(name.to_owned(), &[], &[value])
+        self.tensor(name, &[], &[value])
     }
 
     fn ints(&mut self, name: &str, values: &[i64]) -> String {
-        self.tensors.push(Tensor::ints(name, values));
-        name.to_owned()
+        let name = self.free(name);
+        self.tensors.push(Tensor::ints(name.clone(), values));
+        name
     }
 
     /// The values of a layer's tensor, and its dimensions.
@@ -105,7 +131,16 @@ impl<'a> Network<'a> {
     /// A layer's tensor as it is.
     fn weight(&mut self, layer: &str, tensor: &str) -> Result<String> {
         let (values, dims) = self.read(layer, tensor)?;
-        Ok(self.tensor(format!("{layer}.{tensor}"), &dims, &values))
+        Ok(self.tensor(&format!("{layer}.{tensor}"), &dims, &values))
+    }
+
+    /// A layer's weight and, where it has one, its bias.
+    fn affine(&mut self, layer: &str, bias: bool) -> Result<Vec<String>> {
+        let mut inputs = vec![self.weight(layer, "weight")?];
+        if bias {
+            inputs.push(self.weight(layer, "bias")?);
+        }
+        Ok(inputs)
     }
 
     /// What the network sees of the images that it is given.
@@ -193,19 +228,13 @@ impl<'a> Network<'a> {
                 self.activation(y, activation)?
             }
             LayerKind::ConvTranspose2d { kernel, stride, padding, bias, activation, .. } => {
-                let mut inputs = vec![self.weight(name, "weight")?];
-                if bias {
-                    inputs.push(self.weight(name, "bias")?);
-                }
+                let inputs = self.affine(name, bias)?;
                 let inputs: Vec<&str> = [x].into_iter().chain(inputs.iter().map(String::as_str)).collect();
                 let y = self.node("ConvTranspose", name, &inputs, windows(kernel, stride, padding, dims));
                 self.activation(y, activation)?
             }
             LayerKind::Dense { bias, activation, .. } => {
-                let mut inputs = vec![self.weight(name, "weight")?];
-                if bias {
-                    inputs.push(self.weight(name, "bias")?);
-                }
+                let inputs = self.affine(name, bias)?;
                 let inputs: Vec<&str> = [x].into_iter().chain(inputs.iter().map(String::as_str)).collect();
                 let y = self.node("Gemm", name, &inputs, vec![Attribute::int("transB", 1)]);
                 self.activation(y, activation)?
@@ -229,9 +258,9 @@ impl<'a> Network<'a> {
             LayerKind::PRelu => {
                 let (slopes, _) = self.read(name, "weight")?;
                 // One a channel, over all places.
-                let shape: Vec<usize> =
-                    dims.iter().enumerate().map(|(i, _)| if i == 0 { slopes.len() } else { 1 }).collect();
-                let slopes = self.tensor(format!("{name}.weight"), &shape, &slopes);
+                let mut shape = vec![1; dims.len()];
+                shape[0] = slopes.len();
+                let slopes = self.tensor(&format!("{name}.weight"), &shape, &slopes);
                 self.node("PRelu", name, &[x, &slopes], Vec::new())
             }
             LayerKind::MaxPool2d { size, stride, padding } => {
@@ -249,7 +278,7 @@ impl<'a> Network<'a> {
             LayerKind::Flatten => self.node("Flatten", name, &[x], vec![Attribute::int("axis", 1)]),
             LayerKind::Upsample { factor } => {
                 let factor = factor as f32;
-                let scales = self.tensor(format!("{name}.scales"), &[4], &[1.0, 1.0, factor, factor]);
+                let scales = self.tensor(&format!("{name}.scales"), &[4], &[1.0, 1.0, factor, factor]);
                 let attributes = vec![
                     Attribute::text("mode", "nearest"),
                     Attribute::text("coordinate_transformation_mode", "asymmetric"),
@@ -263,13 +292,7 @@ impl<'a> Network<'a> {
 
     /// The weight and the bias of a convolution, with the batch normalisation behind it where it is folded.
     fn convolution(&mut self, name: &str, bias: bool) -> Result<Vec<String>> {
-        let Some(folded) = self.folded.get(name) else {
-            let mut inputs = vec![self.weight(name, "weight")?];
-            if bias {
-                inputs.push(self.weight(name, "bias")?);
-            }
-            return Ok(inputs);
-        };
+        let Some(folded) = self.folded.get(name) else { return self.affine(name, bias) };
         let (mut weight, dims) = self.read(name, "weight")?;
         let mut shift = folded.shift.clone();
         if bias {
@@ -286,8 +309,8 @@ impl<'a> Network<'a> {
         }
         let channels = [dims[0]];
         Ok(vec![
-            self.tensor(format!("{name}.weight"), &dims, &weight),
-            self.tensor(format!("{name}.bias"), &channels, &shift),
+            self.tensor(&format!("{name}.weight"), &dims, &weight),
+            self.tensor(&format!("{name}.bias"), &channels, &shift),
         ])
     }
 
