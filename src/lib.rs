@@ -9,6 +9,7 @@ mod figures;
 mod files;
 #[cfg(all(feature = "commands", feature = "onnx"))]
 mod hugging_face;
+mod json;
 mod output;
 mod page;
 mod recognizer;

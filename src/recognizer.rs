@@ -1,6 +1,6 @@
 //! From a photo to the expressions in it.
 
-use fer_detect::{Detector, Face, Framing};
+use fer_detect::{Detector, Face, Framing, Point, Rect};
 use fer_model::{Classifier, Prediction};
 use image::{DynamicImage, RgbImage};
 use rayon::prelude::*;
@@ -8,6 +8,8 @@ use rayon::prelude::*;
 use crate::Result;
 
 /// A face in a picture and what it shows.
+///
+/// It is written as `{"box":[x,y,width,height],"score":0.9,"label":"happy","probabilities":{…}}`, in pixels of the picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FaceExpression {
     /// Where it is.
@@ -23,6 +25,16 @@ pub struct FaceCrop {
     pub face: Face,
     /// The face alone; the classifier makes it grey and of its size where it is not.
     pub crop: DynamicImage,
+}
+
+impl FaceCrop {
+    /// The whole of a picture taken for a face.
+    pub fn whole(picture: RgbImage) -> Self {
+        let (width, height) = (picture.width() as f32, picture.height() as f32);
+        let bounds = Rect { x: 0.0, y: 0.0, width, height };
+        let face = Face { bounds, score: 1.0, landmarks: [Point::default(); 5], eyes: None };
+        Self { face, crop: picture.into() }
+    }
 }
 
 /// Finds faces in pictures and says what each shows.
@@ -56,6 +68,11 @@ impl Recognizer {
     /// A recognizer of these parts. The classifier is shown each face upright, framed as FER2013's are.
     pub fn new(detector: Detector, classifier: Classifier) -> Self {
         Self { detector, classifier }
+    }
+
+    /// What judges the faces.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
     }
 
     /// The names of the expressions, in the order of the probabilities.

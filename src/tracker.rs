@@ -23,6 +23,8 @@ impl Default for TrackerConfig {
 }
 
 /// A face of a stream.
+///
+/// It is written as a [`FaceExpression`] is, after its `"id"`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrackedFace {
     /// The same number for the same face in all pictures, from 0.

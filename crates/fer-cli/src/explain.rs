@@ -14,7 +14,6 @@ use image::{DynamicImage, ImageFormat};
 
 use crate::failure::Failure;
 use crate::model::ModelArgs;
-use crate::predict::whole;
 
 /// Pixels of the network's input that an occlusion covers at once, and from one to the next.
 const COVERED: usize = 12;
@@ -68,7 +67,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let recognizer = Recognizer::new(args.model.detector()?, classifier.clone());
     let decoder = Decoder { allow_truncated: args.allow_truncated, ..Decoder::default() };
     let picture = decoder.read(&args.picture)?.into_rgb8();
-    let faces = if args.no_detect { vec![whole(&picture)] } else { recognizer.find(&picture)? };
+    let faces =
+        if args.no_detect { vec![FaceCrop::whole(picture.clone())] } else { recognizer.find(&picture)? };
     let mut explained = Vec::new();
     let explainer = match args.occlusion {
         true => None,

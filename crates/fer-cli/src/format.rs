@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use fer::FaceExpression;
-use fer::model::Prediction;
 use fer_files::printable;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -114,28 +113,9 @@ impl Serialize for Line<'_> {
         let mut line = serializer.serialize_map(Some(2))?;
         line.serialize_entry("source", &self.source.to_string_lossy())?;
         match self.answer {
-            Ok(faces) => {
-                line.serialize_entry("faces", &faces.iter().map(JsonFace::of).collect::<Vec<_>>())?
-            }
+            Ok(faces) => line.serialize_entry("faces", faces)?,
             Err(e) => line.serialize_entry("error", e)?,
         }
         line.end()
-    }
-}
-
-/// A face of a line.
-#[derive(Serialize)]
-struct JsonFace<'a> {
-    r#box: [f64; 4],
-    score: f32,
-    #[serde(flatten)]
-    prediction: &'a Prediction,
-}
-
-impl<'a> JsonFace<'a> {
-    fn of(FaceExpression { face, prediction }: &'a FaceExpression) -> Self {
-        let b = face.bounds;
-        let tenth = |v: f32| (f64::from(v) * 10.0).round() / 10.0;
-        Self { r#box: [b.x, b.y, b.width, b.height].map(tenth), score: face.score, prediction }
     }
 }

@@ -9,6 +9,7 @@ mod interrupt;
 mod model;
 mod pictures;
 mod predict;
+mod serve;
 mod video;
 
 use std::io::{IsTerminal, Write, stderr};
@@ -41,6 +42,8 @@ enum Command {
     Camera(camera::Args),
     /// Draw where the faces of a picture speak for what is said of them.
     Explain(explain::Args),
+    /// Serve a page with the camera, and answer other programs over HTTP, until Ctrl-C.
+    Serve(serve::Args),
     /// Train a network.
     Train(train::Args),
     /// Say how good a model is on data, or how good predictions in a file are.
@@ -72,6 +75,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         Command::Video(args) => video::run(args),
         Command::Camera(args) => camera::run(args),
         Command::Explain(args) => explain::run(args, out),
+        Command::Serve(args) => serve::run(args, out),
         Command::Train(args) => {
             let caller = train::Caller {
                 command: "fer train",

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fer::detect::{Face, Point, Rect};
+use fer::detect::Rect;
 use fer::picture::Decoder;
 use fer::plot::{Annotation, annotated};
 use fer::{FaceCrop, FaceExpression, Output, Recognizer, write_file};
@@ -118,18 +118,10 @@ fn read(args: &Args, recognizer: &Recognizer, path: &Path) -> Result<Read, Strin
     let decoder = Decoder { allow_truncated: args.allow_truncated, ..Decoder::default() };
     let picture = decoder.read(path).map_err(|e| e.to_string())?.into_rgb8();
     let faces = match args.no_detect {
-        true => vec![whole(&picture)],
+        true => vec![FaceCrop::whole(picture.clone())],
         false => recognizer.find(&picture).map_err(|e| format!("{}: {e}", path.display()))?,
     };
     Ok(Read { faces, picture: args.draw.is_some().then_some(picture) })
-}
-
-/// The whole picture taken for a face.
-pub fn whole(picture: &RgbImage) -> FaceCrop {
-    let (width, height) = (picture.width() as f32, picture.height() as f32);
-    let bounds = Rect { x: 0.0, y: 0.0, width, height };
-    let face = Face { bounds, score: 1.0, landmarks: [Point::default(); 5], eyes: None };
-    FaceCrop { face, crop: picture.clone().into() }
 }
 
 fn draw(picture: &RgbImage, faces: &[FaceExpression], path: &Path) -> Result<(), String> {

@@ -33,11 +33,11 @@ pub use layers::{LayerInfo, Parameters};
 pub use prediction::Prediction;
 pub use preprocessing::{Preprocessing, Resize, to_grey};
 pub use resnet::ResnetConfig;
-#[cfg(feature = "pretrained")]
-pub use saved::load_pretrained;
 pub use saved::{FORMAT_VERSION, ModelConfig, NamedTensors, load, save};
 pub use vgg::{Head, VggConfig};
 pub use views::Views;
+#[cfg(feature = "pretrained")]
+pub use {fer_weights::CARD as PRETRAINED_CARD, saved::load_pretrained};
 
 // Crates that public signatures name, in the version that they name.
 pub use {candle_core, image};

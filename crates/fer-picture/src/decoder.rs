@@ -26,6 +26,9 @@ pub struct Decoder {
     pub allow_truncated: bool,
     /// What a decoded picture may take in memory: 400 MB by default.
     pub max_bytes: u64,
+    /// How many pixels a picture may have: 133 million by default, which take 400 MB in colour, so that a grey picture does not
+    /// become larger than that either.
+    pub max_pixels: u64,
 }
 
 /// The bytes of a file for [`Decoder::decode`]: all of a picture, and of anything else only its first, by which `decode` tells
@@ -45,7 +48,7 @@ pub fn contents(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { allow_truncated: false, max_bytes: 400_000_000 }
+        Self { allow_truncated: false, max_bytes: 400_000_000, max_pixels: 133_000_000 }
     }
 }
 
@@ -63,8 +66,8 @@ impl Decoder {
     /// The picture in these bytes, turned as its EXIF orientation says. Of an animation it is the first.
     ///
     /// # Errors
-    /// [`Problem::NoPicture`], [`Problem::Truncated`], [`Problem::NoPixels`], [`Problem::TooLarge`];
-    /// [`Problem::Decode`] for damage.
+    /// [`Problem::NoPicture`], [`Problem::Truncated`], [`Problem::NoPixels`], [`Problem::TooLarge`],
+    /// [`Problem::TooManyPixels`]; [`Problem::Decode`] for damage.
     pub fn decode(&self, bytes: &[u8]) -> Result<DynamicImage, Problem> {
         // A cursor does not fail.
         let reader =
@@ -84,6 +87,9 @@ impl Decoder {
         }
         if bytes > self.max_bytes {
             return Err(Problem::TooLarge { width, height, bytes, limit: self.max_bytes });
+        }
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(Problem::TooManyPixels { width, height, limit: self.max_pixels });
         }
         let orientation = decoder.orientation()?;
         let mut picture = DynamicImage::from_decoder(decoder)?;

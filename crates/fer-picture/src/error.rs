@@ -64,6 +64,16 @@ pub enum Problem {
         /// What it may take: [`Decoder::max_bytes`](crate::Decoder::max_bytes).
         limit: u64,
     },
+    /// The picture has more pixels than are wanted.
+    #[error("a picture of {width}×{height}; allowed: {limit} pixels")]
+    TooManyPixels {
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// What it may have: [`Decoder::max_pixels`](crate::Decoder::max_pixels).
+        limit: u64,
+    },
     /// The picture is damaged, or of a variety that is not read.
     #[error("no readable picture: {}", fer_files::printable(.0))]
     Decode(#[from] image::ImageError),

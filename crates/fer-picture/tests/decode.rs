@@ -174,7 +174,7 @@ fn an_error_names_its_file() {
 
 #[test]
 fn damage_is_an_error_or_another_picture_but_no_panic() {
-    let small = Decoder { max_bytes: 1_000_000, allow_truncated: true };
+    let small = Decoder { max_bytes: 1_000_000, allow_truncated: true, ..Decoder::default() };
     // Steps of a linear congruential generator.
     let mut state = 1_u64;
     let mut draw = |below: usize| {
