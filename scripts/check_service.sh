@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 minutes=${1:-10}
 picture=${2:-crates/fer-detect/tests/photos/astronaut.png}
-cargo build --release --workspace --bin fer --example load
+cargo build --release -p fer-cli -p fer-serve --bin fer --example load
 address=127.0.0.1:7879
 target/release/fer serve --listen $address &
 server=$!

@@ -19,8 +19,6 @@ use crate::problem::Problem;
 use crate::state::Shared;
 use crate::{guard, live, metrics, page};
 
-const OPENAPI: &str = include_str!("openapi.json");
-
 /// All that can be asked.
 pub(crate) fn router(shared: Shared) -> Router {
     let mut router = Router::new()
@@ -153,8 +151,8 @@ async fn health() -> Response {
     json(r#"{"status":"ok"}"#)
 }
 
-async fn openapi() -> Response {
-    json(OPENAPI)
+async fn openapi(State(shared): State<Shared>) -> Response {
+    json(shared.openapi.clone())
 }
 
 async fn counted(State(shared): State<Shared>) -> Response {

@@ -65,7 +65,8 @@ impl Server {
             .build()?;
         let (stop, stopped) = watch::channel(false);
         let metrics = Arc::new(Metrics::new());
-        let (labels, model) = (recognizer.labels().to_vec(), model(&recognizer, about));
+        let labels = recognizer.labels().to_vec();
+        let (model, openapi) = (model(&recognizer, about), openapi(&labels));
         let decoder = Decoder { max_pixels: limits.pixels, ..Decoder::default() };
         let (judge, judging) = judge::start(recognizer, decoder, metrics.clone())?;
         let shared = Arc::new(State {
@@ -73,6 +74,7 @@ impl Server {
             access: Access { hosts: config.hosts.clone(), token: config.token.clone() },
             labels,
             model,
+            openapi,
             metrics,
             judge,
             slots: Arc::new(Semaphore::new(limits.under_way)),
@@ -132,6 +134,12 @@ fn run(runtime: Runtime, work: impl Future<Output = ()>) {
 /// Waits until the streams have said goodbye.
 async fn finish_streams(shared: &Shared, limits: Limits) {
     let _ = timeout(WRITING, shared.streams.acquire_many(limits.streams as u32)).await;
+}
+
+/// The description, with the labels that may be explained.
+fn openapi(labels: &[String]) -> String {
+    let labels = serde_json::to_string(labels).unwrap_or_default();
+    include_str!("openapi.json").replacen(r#""LABELS""#, labels.trim_matches(['[', ']']), 1)
 }
 
 /// The answer to `GET /v1/model`.

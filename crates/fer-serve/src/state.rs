@@ -19,6 +19,8 @@ pub(crate) struct State {
     pub labels: Vec<String>,
     /// The answer to `GET /v1/model`.
     pub model: String,
+    /// The answer to `GET /openapi.json`.
+    pub openapi: String,
     pub metrics: Arc<Metrics>,
     pub judge: Sender<Job>,
     /// A permit a picture under way.
