@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Load on `fer serve`: what one request costs beside the library, a hundred clients, twice what the service can do, and memory
-# over MINUTES of load. Wants a machine that does nothing else.
+# Load on `fer serve` by a picture, sent as JPEG: what one request costs beside the library, a hundred clients, twice what the
+# service can do, and memory over MINUTES of load. Wants a machine that does nothing else.
 #
 #   scripts/check_service.sh [MINUTES [PICTURE]]     10 minutes and an example photo by default
 set -euo pipefail
@@ -12,7 +12,7 @@ address=127.0.0.1:7879
 target/release/fer serve --listen $address &
 server=$!
 trap 'kill $server' EXIT
-load() { target/release/examples/load $address "$picture" "$@"; }
+load() { target/release/examples/load $address "$picture" --jpeg "$@"; }
 memory() { echo "resident memory: $(awk '/VmRSS/ { print $2 / 1000 }' /proc/$server/status) MB"; }
 until curl -sf http://$address/health > /dev/null; do sleep 0.1; done
 

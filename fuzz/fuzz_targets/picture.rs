@@ -17,7 +17,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let (classifier, recognizer) =
         READERS.get_or_init(|| (Classifier::pretrained().unwrap(), Recognizer::pretrained().unwrap()));
     // What is larger only takes longer.
-    let decoder = Decoder { allow_truncated: true, max_bytes: 1_000_000 };
+    let decoder = Decoder { allow_truncated: true, max_bytes: 1_000_000, ..Decoder::default() };
     told(Decoder { allow_truncated: false, ..decoder }.decode(bytes));
     let Some(picture) = told(decoder.decode(bytes)) else { return };
     if let Some(prediction) = told(classifier.predict(&picture)) {

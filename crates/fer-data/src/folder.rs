@@ -20,6 +20,10 @@ use crate::{
     error::shorten, memory::log_conversion, size, source::hex,
 };
 
+/// Pixels of one picture, 240 MB in colour: every core holds one while it is resized. Telephones make up to 64 million, unless
+/// asked for more.
+const MAX_PIXELS: u64 = 80_000_000;
+
 /// Reads and checks every image.
 pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
     let Found { files, left_out, numbered, classes } = Found::below(root, config)?;
@@ -46,7 +50,8 @@ pub(crate) fn read(root: &Path, config: &ReadConfig) -> Result<Dataset> {
     let Some(first) = files.first() else {
         return Err(layout(root, format!("no picture ({})", fer_picture::ENDINGS.join(", "))));
     };
-    let decoder = Decoder { allow_truncated: config.allow_truncated, ..Decoder::default() };
+    let decoder =
+        Decoder { allow_truncated: config.allow_truncated, max_pixels: MAX_PIXELS, ..Decoder::default() };
     let channels = if config.colour { 3 } else { 1 };
     let (width, height) = match config.size {
         Some(size) => (size.width.get(), size.height.get()),
@@ -305,6 +310,24 @@ mod tests {
         let error = open(8, false).unwrap_err().to_string();
         assert!(error.ends_with("wide.jpg: the picture is cut off: the file is not complete"), "{error}");
         assert_eq!(open(8, true).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_small_file_that_claims_a_huge_picture_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("sad/0.jpg");
+        fs::create_dir(root.path().join("sad")).unwrap();
+        GrayImage::new(8, 8).save(&file).unwrap();
+        let mut jpeg = fs::read(&file).unwrap();
+        let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        for side in [frame + 5, frame + 7] {
+            jpeg[side..side + 2].copy_from_slice(&9000_u16.to_be_bytes());
+        }
+        fs::write(&file, jpeg).unwrap();
+        let size = Some("8".parse().unwrap());
+        let config = ReadConfig { size, allow_truncated: true, ..ReadConfig::default() };
+        let error = Dataset::open_with(root.path(), &config).unwrap_err().to_string();
+        assert!(error.ends_with("0.jpg: a picture of 9000×9000; allowed: 80000000 pixels"), "{error}");
     }
 
     #[test]

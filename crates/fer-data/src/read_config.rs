@@ -17,7 +17,8 @@ pub struct ReadConfig {
     /// Which classes there are.
     pub classes: Classes,
     /// Images of any size and any proportions are resized to this one by a triangle filter, as a model
-    /// resizes what it is shown. They are while they are read: large pictures take no more memory than small ones.
+    /// resizes what it is shown. They are while they are read: large pictures take no more memory than small ones. One
+    /// of more than 80 million pixels is refused.
     #[serde(alias = "side")]
     pub size: Option<Size>,
     /// Colour is kept, in three channels, and grey gets equal red, green and blue. Otherwise colour becomes grey as

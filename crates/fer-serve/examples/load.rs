@@ -23,6 +23,7 @@ use clap::Parser;
 use client::Client;
 use fer_picture::Decoder;
 use fer_serve::fer::Recognizer;
+use image::codecs::jpeg::JpegEncoder;
 
 /// Puts load on a running service and says how long its answers take.
 #[derive(Parser)]
@@ -43,6 +44,9 @@ struct Args {
     /// How long.
     #[arg(long, default_value_t = 20.0)]
     seconds: f64,
+    /// Send the picture as a JPEG, of quality 90, as cameras make them.
+    #[arg(long)]
+    jpeg: bool,
     /// What is asked.
     #[arg(long, default_value = "/v1/predict")]
     path: String,
@@ -50,7 +54,12 @@ struct Args {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let picture = std::fs::read(&args.picture)?;
+    let mut picture = std::fs::read(&args.picture)?;
+    if args.jpeg {
+        let decoded = Decoder::default().decode(&picture)?.into_rgb8();
+        picture = Vec::new();
+        JpegEncoder::new_with_quality(&mut picture, 90).encode_image(&decoded)?;
+    }
     if args.alone { alone(&args, &picture) } else { together(&args, &picture) }
 }
 

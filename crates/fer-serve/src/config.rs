@@ -46,7 +46,8 @@ pub struct Limits {
     pub pixels: u64,
     /// Pictures of one request: 16.
     pub pictures: usize,
-    /// Pictures under way, waiting ones included: 128. One more is refused with 429.
+    /// Pictures under way, waiting ones included: 100. One more is refused with 429. Who waits, waits for all before: as many seconds
+    /// as it takes to judge these pictures.
     pub under_way: usize,
     /// Streams of frames at once: 8.
     pub streams: usize,
@@ -63,7 +64,7 @@ impl Default for Limits {
             all_bytes: 256_000_000,
             pixels: 25_000_000,
             pictures: 16,
-            under_way: 128,
+            under_way: 100,
             streams: 8,
             connections: 512,
             seconds: 10.0,

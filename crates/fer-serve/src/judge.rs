@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 
 /// Pictures that are judged together at most. What waits longer than for one such batch waits for the processor anyway.
-const TOGETHER: usize = 16;
+const TOGETHER: usize = 8;
 /// Faces of a picture that are explained, the surest: a crowd would keep everybody waiting.
 const EXPLAINED: usize = 16;
 
