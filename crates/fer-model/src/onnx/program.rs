@@ -12,12 +12,14 @@ use fer_nn::{
 use super::proto::{self, Attribute, INT8, INT32, Node, UINT8};
 
 /// Operators in order, each ready to be called.
+#[derive(Debug)]
 pub(super) struct Program {
     steps: Vec<Step>,
     /// The value that is what the network sees.
     images: String,
 }
 
+#[derive(Debug)]
 struct Step {
     does: Does,
     inputs: Vec<String>,
@@ -26,6 +28,7 @@ struct Step {
     done: Vec<String>,
 }
 
+#[derive(Debug)]
 enum Does {
     Layer(Box<dyn Layer>),
     Add,
@@ -57,8 +60,8 @@ impl Grid {
 impl Program {
     /// The program of these operators, which read what the network sees as `images` and give logits. The softmax is left out.
     pub fn new(nodes: &[Node], tensors: &[proto::Tensor], images: &str) -> Result<Self> {
-        let mut known = tensors.iter().map(|tensor| Ok((tensor.name.clone(), values(tensor)?)));
-        let mut known: HashMap<String, Tensor> = known.by_ref().collect::<Result<_>>()?;
+        let known = tensors.iter().map(|tensor| Ok((tensor.name.clone(), values(tensor)?)));
+        let mut known: HashMap<String, Tensor> = known.collect::<Result<_>>()?;
         let kinds: HashMap<&str, i32> =
             tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.data_type)).collect();
         let mut steps: Vec<Step> = Vec::new();
