@@ -44,14 +44,15 @@ pub(super) fn values(nodes: &[Node]) -> HashSet<String> {
             Role::Moves if wanted.contains(output) => _ = wanted.insert(node.input[0].clone()),
             Role::Moves | Role::Floats => continue,
         }
-        // A dense layer gives floats where nobody wants other; the others run in integers only if they give such.
-        if node.op_type == "Gemm" || matches!(role(node), Role::Moves) {
+        if matches!(role(node), Role::Moves) {
             continue;
         }
+        // These run in integers only if they give such; a dense layer gives floats too, to all but a ReLU.
         let mut readers = nodes.iter().filter(|reader| reader.input.contains(output));
         match (readers.next(), readers.next()) {
             // It is cut off at 0 by its numbers' bounds.
             (Some(relu), None) if relu.op_type == "Relu" => wanted.insert(relu.output[0].clone()),
+            _ if node.op_type == "Gemm" => continue,
             _ => wanted.insert(output.clone()),
         };
     }
