@@ -22,6 +22,8 @@ pub mod export;
 #[cfg(feature = "keras")]
 pub mod import;
 mod predictions;
+#[cfg(feature = "onnx")]
+mod quantize;
 mod read;
 mod results;
 pub mod split;

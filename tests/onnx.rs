@@ -8,12 +8,20 @@ use std::process::Command;
 use std::{env, fs};
 
 use candle_core::{Device, Tensor};
-use fer::model::onnx::{self, OnnxConfig};
+use fer::model::onnx::{self, OnnxConfig, Quantized};
 use fer::model::{Architecture, Classifier, DcnnConfig, Head, Input, ModelConfig, ResnetConfig, VggConfig};
 use fer::nn::Activation;
 use md5::{Digest, Md5};
 
-type File = (ModelConfig, OnnxConfig, Vec<u8>);
+/// A file, and what answers as it should.
+struct File {
+    config: ModelConfig,
+    settings: OnnxConfig,
+    bytes: Vec<u8>,
+    classifier: Classifier,
+    in_8_bits: bool,
+}
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Every kind of layer that `layers` can have; two are called as values of ours would be.
@@ -84,18 +92,34 @@ fn weights(config: &ModelConfig) -> Result<HashMap<String, Tensor>> {
     tensors.collect()
 }
 
-/// The files of every network, by name: as they are, with norms folded, and with preprocessing inside.
+/// Images, each lighter than the one before it, and coarser.
+fn pixels(input: Input) -> Vec<u8> {
+    let size = input.channels * input.height * input.width;
+    let pixel =
+        |image: usize, i: usize| image * 50 + (i / (image + 1) * 37 + i * i % 251) % (56 - image * 10);
+    (0..5).flat_map(|image| (0..size).map(move |i| pixel(image, i) as u8)).collect()
+}
+
+/// The files of every network, by name: as they are, with norms folded, with preprocessing inside, and that in 8 bits.
 fn files() -> Result<BTreeMap<String, File>> {
     let mut all = BTreeMap::new();
     for (name, config) in networks()? {
         let tensors = weights(&config)?;
+        let classifier = Classifier::new(config.clone(), &tensors, &Device::Cpu)?;
         for (suffix, preprocessing, fold_norms) in
             [("", false, false), (".folded", false, true), (".bytes", true, true)]
         {
             let settings = OnnxConfig { preprocessing, fold_norms };
-            let file = onnx::to_bytes(&config, &tensors, settings)?;
-            all.insert(format!("{name}{suffix}"), (config.clone(), settings, file));
+            let bytes = onnx::to_bytes(&config, &tensors, settings)?;
+            let (config, classifier) = (config.clone(), classifier.clone());
+            let file = File { config, settings, bytes, classifier, in_8_bits: false };
+            all.insert(format!("{name}{suffix}"), file);
         }
+        let settings = OnnxConfig { preprocessing: true, fold_norms: true };
+        let quantized = Quantized::new(&config, &tensors, settings, &pixels(config.input))?;
+        let (bytes, classifier) = (quantized.to_bytes(), quantized.classifier()?);
+        let file = File { config, settings, bytes, classifier, in_8_bits: true };
+        all.insert(format!("{name}.int8"), file);
     }
     Ok(all)
 }
@@ -112,7 +136,7 @@ fn golden() -> String {
 fn files_are_those_that_onnx_runtime_has_read() -> Result<()> {
     let known: BTreeMap<String, String> = serde_json::from_str(&fs::read_to_string(golden())?)?;
     let found: BTreeMap<String, String> =
-        files()?.into_iter().map(|(name, (_, _, file))| (name, md5(&file))).collect();
+        files()?.into_iter().map(|(name, file)| (name, md5(&file.bytes))).collect();
     assert_eq!(found, known, "run scripts/check_onnx.sh, which asks ONNX Runtime");
     Ok(())
 }
@@ -121,10 +145,24 @@ fn files_are_those_that_onnx_runtime_has_read() -> Result<()> {
 fn norms_are_folded_where_nothing_stands_between() -> Result<()> {
     let norms = |file: &[u8]| file.windows(18).filter(|bytes| *bytes == b"BatchNormalization").count();
     let files = files()?;
-    let count = |name: &str| norms(&files[name].2);
+    let count = |name: &str| norms(&files[name].bytes);
     assert_eq!((count("vgg_norm_first"), count("vgg_norm_first.folded")), (5, 1), "the head's stays");
     assert_eq!(count("vgg.folded"), 4, "an activation stands before them");
     assert_eq!((count("layers"), count("layers.folded")), (2, 1));
+    Ok(())
+}
+
+#[test]
+fn eight_bits_answer_nearly_as_32() -> Result<()> {
+    let files = files()?;
+    for (name, file) in files.iter().filter(|(_, file)| file.in_8_bits) {
+        let whole = &files[name.trim_end_matches(".int8")];
+        let pixels = pixels(file.config.input);
+        let [coded, whole] = [file, whole].map(|file| file.classifier.predict_pixels(&pixels));
+        let (coded, whole) = (coded?.concat(), whole?.concat());
+        let largest = coded.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest > 1e-6 && largest < 0.05, "{name}: {largest}");
+    }
     Ok(())
 }
 
@@ -134,27 +172,22 @@ fn norms_are_folded_where_nothing_stands_between() -> Result<()> {
 fn onnx_runtime_agrees() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut sums = BTreeMap::new();
-    for (name, (config, settings, file)) in files()? {
+    for (name, File { config, settings, bytes, classifier, in_8_bits }) in files()? {
         let Input { channels, height, width } = config.input;
-        let classifier = Classifier::new(config.clone(), &weights(&config)?, &Device::Cpu)?;
-        let size = channels * height * width;
-        // Each image lighter than the one before it, and coarser.
-        let pixel =
-            |image: usize, i: usize| image * 50 + (i / (image + 1) * 37 + i * i % 251) % (56 - image * 10);
-        let pixels: Vec<u8> =
-            (0..5).flat_map(|image| (0..size).map(move |i| pixel(image, i) as u8)).collect();
+        let pixels = pixels(config.input);
         let expected = classifier.predict_pixels(&pixels)?;
         let case = serde_json::json!({
             "preprocessing": settings.preprocessing,
+            "in_8_bits": in_8_bits,
             "input": [channels, height, width],
             "scale": config.preprocessing.scale,
             "labels": config.labels,
             "pixels": pixels,
             "probabilities": expected,
         });
-        fs::write(folder.path().join(format!("{name}.onnx")), &file)?;
+        fs::write(folder.path().join(format!("{name}.onnx")), &bytes)?;
         fs::write(folder.path().join(format!("{name}.json")), case.to_string())?;
-        sums.insert(name, md5(&file));
+        sums.insert(name, md5(&bytes));
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx_runtime.py");
     let python = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());

@@ -45,6 +45,53 @@ fn the_model_of_the_program_is_written_for_onnx_and_hugging_face() {
     assert_eq!(own.stdout, exported.stdout);
 }
 
+/// A table of FER2013's form, of so many faces of each usage.
+fn table(training: usize, test: usize) -> String {
+    let mut csv = "emotion,pixels,Usage\n".to_owned();
+    for face in 0..training + test {
+        let usage = if face < training { "Training" } else { "PublicTest" };
+        let pixels: Vec<String> = (0..48 * 48).map(|i| ((i * i + face * 31) % 253).to_string()).collect();
+        csv += &format!("{},{},{usage}\n", face % 7, pixels.join(" "));
+    }
+    csv
+}
+
+#[test]
+fn eight_bits_are_measured_on_faces_that_the_ranges_did_not_come_of() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("faces.csv"), table(8, 7)).unwrap();
+    let output = fer(&["export", "--onnx", "model.onnx", "--quantize", "faces.csv"], folder.path());
+    assert!(output.status.success(), "{}", err(&output));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("faces.csv, md5 ") && lines[1] == "ranges of 8 faces", "{said}");
+    assert!(lines[2].starts_with("accuracy on 7 PublicTest faces: 0."), "{said}");
+    assert!(lines[2].contains(" in 8 bits, 0.") && lines[2].ends_with(" in 32 bits"), "{said}");
+    assert!(lines[3].ends_with(" MB in 8 bits, 18.8 MB in 32"), "{said}");
+    let file = fs::read(folder.path().join("model.onnx")).unwrap();
+    assert!((4_500_000..5_000_000).contains(&file.len()), "{}", file.len());
+    for part in ["QuantizeLinear", "accuracy_PublicTest", "8 bits, ranges of 8 images"] {
+        assert!(file.windows(part.len()).any(|bytes| bytes == part.as_bytes()), "{part}");
+    }
+}
+
+#[test]
+fn data_that_no_ranges_come_of_is_refused_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("faces.csv"), table(2, 1)).unwrap();
+    let error = |arguments: &[&str]| {
+        let output = fer(&[&["export", "--onnx", "model.onnx"], arguments].concat(), folder.path());
+        assert!(!output.status.success());
+        err(&output)
+    };
+    let small = error(&["--quantize", "faces.csv", "--size", "24"]);
+    assert!(small.contains("the images are 24×24 grey, the model takes 48×48 grey"), "{small}");
+    let pets = error(&["--quantize", "faces.csv", "--classes", "a,b,c,d,e,f,g"]);
+    assert!(pets.contains("no face of the model's classes, anger, disgust"), "{pets}");
+    assert!(error(&["--ferplus", "votes.csv"]).contains("--quantize"));
+    assert!(!folder.path().join("model.onnx").exists());
+}
+
 #[test]
 fn what_cannot_be_written_is_said_and_nothing_is_replaced() {
     let folder = tempfile::tempdir().unwrap();

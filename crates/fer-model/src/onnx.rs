@@ -2,13 +2,20 @@
 
 mod config;
 mod convert;
+mod program;
 mod proto;
+mod quantize;
+mod quantized;
+mod range;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
 use prost::Message;
 
 pub use config::OnnxConfig;
+pub use quantized::Quantized;
 
 use crate::saved::{NamedTensors, checked};
 use crate::{Error, ModelConfig, Result};
@@ -42,6 +49,11 @@ const IR: i64 = 8;
 pub fn to_bytes(config: &ModelConfig, tensors: &impl NamedTensors, settings: OnnxConfig) -> Result<Vec<u8>> {
     let tensors = checked(tensors, config.tensors()?, "the network")?;
     let network = convert::Network::of(config, &tensors, settings)?;
+    Ok(model(config, network, settings).encode_to_vec())
+}
+
+/// The file of these operators, before it is bytes.
+fn model(config: &ModelConfig, network: convert::Network, settings: OnnxConfig) -> Model {
     let (input, classes) = (config.input, config.labels.len());
     let images = match (settings.preprocessing, input.channels) {
         (false, channels) => ValueInfo::rows("images", proto::FLOAT, &[channels, input.height, input.width]),
@@ -57,7 +69,7 @@ pub fn to_bytes(config: &ModelConfig, tensors: &impl NamedTensors, settings: Onn
     };
     let entry = |key: &str, value: String| Entry { key: key.to_owned(), value };
     let preprocessing = config.preprocessing;
-    let model = Model {
+    Model {
         ir_version: IR,
         producer_name: "fer".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -68,8 +80,7 @@ pub fn to_bytes(config: &ModelConfig, tensors: &impl NamedTensors, settings: Onn
             entry("preprocessing", serde_json::to_string(&preprocessing).unwrap_or_default()),
             entry("preprocessed_inside", settings.preprocessing.to_string()),
         ],
-    };
-    Ok(model.encode_to_vec())
+    }
 }
 
 /// Writes [`to_bytes`] to the file `path`.

@@ -13,6 +13,8 @@ use crate::{Error, LayerConfig, LayerKind, ModelConfig, Result};
 pub(super) struct Network<'a> {
     pub nodes: Vec<Node>,
     pub tensors: Vec<Tensor>,
+    /// The value that is what the network sees, and the operators before it.
+    pub seen: (String, usize),
     weights: &'a HashMap<String, CandleTensor>,
     /// What each layer gives: the value's name and, for an image, its channels, rows and columns, or its units.
     values: HashMap<String, (String, Vec<usize>)>,
@@ -39,6 +41,7 @@ impl<'a> Network<'a> {
         let mut network = Self {
             nodes: Vec::new(),
             tensors: Vec::new(),
+            seen: (String::new(), 0),
             weights,
             values: HashMap::new(),
             taken: ["images", "probabilities"].map(String::from).into(),
@@ -48,6 +51,7 @@ impl<'a> Network<'a> {
             network.fold(&layers)?;
         }
         let images = network.images(config, settings)?;
+        network.seen = (images.clone(), network.nodes.len());
         let input = config.input;
         let dims = vec![input.channels, input.height, input.width];
         network.values.insert("images".to_owned(), (images, dims));
@@ -72,7 +76,7 @@ impl<'a> Network<'a> {
     }
 
     /// This name, with `_` behind it where another has it.
-    fn free(&mut self, name: &str) -> String {
+    pub fn free(&mut self, name: &str) -> String {
         let mut name = name.to_owned();
         while !self.taken.insert(name.clone()) {
             name.push('_');
@@ -81,7 +85,7 @@ impl<'a> Network<'a> {
     }
 
     /// An operator whose output has its name, which is given: this one where it is free.
-    fn node(&mut self, op_type: &str, name: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
+    pub fn node(&mut self, op_type: &str, name: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
         let name = self.free(name);
         self.named_node(op_type, name, inputs, attributes)
     }

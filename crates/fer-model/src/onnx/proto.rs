@@ -6,6 +6,10 @@ use prost::Message;
 pub const FLOAT: i32 = 1;
 /// For bytes.
 pub const UINT8: i32 = 2;
+/// For 8-bit integers with a sign.
+pub const INT8: i32 = 3;
+/// For 32-bit integers.
+pub const INT32: i32 = 6;
 /// For 64-bit integers.
 pub const INT64: i32 = 7;
 
@@ -162,6 +166,11 @@ impl Tensor {
     pub fn ints(name: impl Into<String>, values: &[i64]) -> Self {
         let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self { dims: vec![values.len() as i64], data_type: INT64, name: name.into(), raw_data }
+    }
+
+    /// Of another type, from its little-endian bytes.
+    pub fn raw(name: impl Into<String>, dims: &[i64], data_type: i32, raw_data: Vec<u8>) -> Self {
+        Self { dims: dims.to_vec(), data_type, name: name.into(), raw_data }
     }
 }
 
