@@ -8,8 +8,8 @@ use super::convert::Network;
 use super::program::Grid;
 use super::proto::{Attribute, INT8, INT32, Node, Tensor, UINT8};
 
-/// The largest number that a weight becomes. With all 8 bits, sums of two products overflow 16 on processors without VNNI, where
-/// ONNX Runtime saturates them: the file would answer otherwise there.
+/// The largest number that a weight becomes. With all 8 bits, sums of two products can overflow 16 on x86 processors without
+/// VNNI, which saturates them: the file would answer otherwise there.
 pub(super) const MOST: f32 = 63.0;
 
 /// What an operator is to 8-bit numbers.
