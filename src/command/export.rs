@@ -75,7 +75,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         let settings = OnnxConfig { preprocessing: args.preprocessing, fold_norms: args.fold_norms };
         match &args.quantize {
             Some(data) => {
-                let (quantized, said) = quantize(data, args, &config, &tensors, settings)?;
+                let (quantized, said) =
+                    quantize(data, args.read.config(), args.ferplus.as_deref(), &config, &tensors, settings)?;
                 let whole = onnx::to_bytes(&config, &tensors, settings)?.len();
                 quantized.export(path)?;
                 let [in_8, in_32] = [quantized.to_bytes().len(), whole].map(|bytes| bytes as f64 / 1e6);

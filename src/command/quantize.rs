@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use fer_data::{Dataset, FerPlusTargets, Shape, Usage};
+use fer_data::{Dataset, FerPlusTargets, ReadConfig, Shape, Usage};
 use fer_model::onnx::{OnnxConfig, Quantized};
 use fer_model::{Classifier, Input, ModelConfig};
 
-use crate::command::export::Args;
 use crate::run::{title, with_ferplus};
 use crate::{Error, Evaluation, Result};
 
@@ -19,13 +18,13 @@ const MOST: usize = 512;
 /// beside that of the network as it is. This is noted in the file's metadata too.
 pub(super) fn quantize(
     data: &Path,
-    args: &Args,
+    mut read: ReadConfig,
+    votes: Option<&Path>,
     config: &ModelConfig,
     tensors: &HashMap<String, Tensor>,
     settings: OnnxConfig,
 ) -> Result<(Quantized, String)> {
     let Input { channels, height, width } = config.input;
-    let mut read = args.read.config();
     // A model of colours is shown them.
     read.colour |= channels == 3;
     let faces = Dataset::open_with(data, &read)?;
@@ -36,7 +35,7 @@ pub(super) fn quantize(
     }
     let faces = if channels == 1 { faces.in_grey() } else { faces };
     let whole = Classifier::new(config.clone(), tensors, &Device::Cpu)?;
-    let faces = match &args.ferplus {
+    let faces = match votes {
         Some(votes) => {
             // Contempt is among the classes of the votes alone.
             let has_contempt = config.labels.iter().any(|label| label == "contempt");

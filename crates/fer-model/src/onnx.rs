@@ -2,6 +2,7 @@
 
 mod config;
 mod convert;
+mod file;
 mod program;
 mod proto;
 mod quantize;
@@ -19,12 +20,6 @@ pub use quantized::Quantized;
 
 use crate::saved::{NamedTensors, checked};
 use crate::{Error, ModelConfig, Result};
-use proto::{Entry, Graph, Model, OperatorSet, ValueInfo};
-
-/// The version of ONNX's operators that files are written for.
-const OPSET: i64 = 17;
-/// The version of the file's form, that of ONNX 1.12, which brought these operators.
-const IR: i64 = 8;
 
 /// The network as the bytes of an ONNX file: operators of version 17, any number of images at once, output `probabilities`
 /// `(N, classes)`. The labels (a list in JSON) and what was done to images stand in the metadata.
@@ -49,38 +44,7 @@ const IR: i64 = 8;
 pub fn to_bytes(config: &ModelConfig, tensors: &impl NamedTensors, settings: OnnxConfig) -> Result<Vec<u8>> {
     let tensors = checked(tensors, config.tensors()?, "the network")?;
     let network = convert::Network::of(config, &tensors, settings)?;
-    Ok(model(config, network, settings).encode_to_vec())
-}
-
-/// The file of these operators, before it is bytes.
-fn model(config: &ModelConfig, network: convert::Network, settings: OnnxConfig) -> Model {
-    let (input, classes) = (config.input, config.labels.len());
-    let images = match (settings.preprocessing, input.channels) {
-        (false, channels) => ValueInfo::rows("images", proto::FLOAT, &[channels, input.height, input.width]),
-        (true, 1) => ValueInfo::rows("images", proto::UINT8, &[input.height, input.width]),
-        (true, _) => ValueInfo::rows("images", proto::UINT8, &[input.height, input.width, 3]),
-    };
-    let graph = Graph {
-        node: network.nodes,
-        name: config.architecture.name().to_owned(),
-        initializer: network.tensors,
-        input: vec![images],
-        output: vec![ValueInfo::rows("probabilities", proto::FLOAT, &[classes])],
-    };
-    let entry = |key: &str, value: String| Entry { key: key.to_owned(), value };
-    let preprocessing = config.preprocessing;
-    Model {
-        ir_version: IR,
-        producer_name: "fer".to_owned(),
-        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        graph: Some(graph),
-        opset_import: vec![OperatorSet { domain: String::new(), version: OPSET }],
-        metadata_props: vec![
-            entry("labels", serde_json::to_string(&config.labels).unwrap_or_default()),
-            entry("preprocessing", serde_json::to_string(&preprocessing).unwrap_or_default()),
-            entry("preprocessed_inside", settings.preprocessing.to_string()),
-        ],
-    }
+    Ok(file::model(config, network, settings).encode_to_vec())
 }
 
 /// Writes [`to_bytes`] to the file `path`.

@@ -14,9 +14,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use crate::access::Access;
 use crate::body::PERMIT;
 use crate::config::{Limits, ServeConfig};
-use crate::guard::Access;
 use crate::metrics::Metrics;
 use crate::state::{Shared, State};
 use crate::{Result, judge, listen, routes};

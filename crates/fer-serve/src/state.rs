@@ -6,8 +6,8 @@ use std::sync::mpsc::Sender;
 use axum::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
+use crate::access::Access;
 use crate::config::Limits;
-use crate::guard::Access;
 use crate::judge::{Answer, Ask, Job};
 use crate::metrics::Metrics;
 use crate::problem::Problem;

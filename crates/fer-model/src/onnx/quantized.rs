@@ -8,11 +8,12 @@ use candle_core::{Device, Tensor};
 use fer_nn::Mode;
 use prost::Message;
 
+use super::config::OnnxConfig;
 use super::convert::Network;
 use super::program::{Grid, Program};
 use super::proto::{Entry, Model};
 use super::range::Range;
-use super::{OnnxConfig, quantize};
+use super::{file, quantize};
 use crate::saved::{NamedTensors, checked};
 use crate::{Classifier, Error, Input, ModelConfig, Result};
 
@@ -111,7 +112,7 @@ impl Quantized {
             ranges.iter().map(|(name, range)| (name.clone(), range.grid())).collect();
         network.quantize(&grids)?;
         let program = Arc::new(Program::new(&network.nodes[before..], &network.tensors, &seen)?);
-        let model = super::model(config, network, settings);
+        let model = file::model(config, network, settings);
         let mut quantized = Self { config: config.clone(), model, program };
         quantized.note("quantized", format!("8 bits, ranges of {} images", pixels.len() / size));
         Ok(quantized)
