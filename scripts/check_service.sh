@@ -11,7 +11,8 @@ cargo build --release -p fer-cli -p fer-serve --bin fer --example load
 address=127.0.0.1:7879
 target/release/fer serve --listen $address &
 server=$!
-trap 'kill $server' EXIT
+said=$(mktemp)
+trap 'kill $server; rm "$said"' EXIT
 load() { target/release/examples/load $address "$picture" --jpeg "$@"; }
 memory() { echo "resident memory: $(awk '/VmRSS/ { print $2 / 1000 }' /proc/$server/status) MB"; }
 until curl -sf http://$address/health > /dev/null; do sleep 0.1; done
@@ -20,9 +21,8 @@ echo "== one request at a time, in turn with the library"
 load --alone --seconds 20
 memory
 echo "== 100 clients, one request at a time each"
-load --clients 100 --seconds 20 | tee /tmp/fer_load.$$
-capacity=$(awk '/status 200/ { gsub(",", ""); print $4 }' /tmp/fer_load.$$)
-rm -f /tmp/fer_load.$$
+load --clients 100 --seconds 20 | tee "$said"
+capacity=$(awk '/status 200/ { gsub(",", ""); print $4 }' "$said")
 memory
 echo "== twice as many requests a second as it answered"
 load --clients 400 --rate "$(awk "BEGIN { print 2 * $capacity }")" --seconds 20
