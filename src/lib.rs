@@ -21,7 +21,7 @@ pub use error::{Error, Result};
 pub use evaluation::{Comparison, Evaluation};
 pub use files::write_file;
 pub use output::Output;
-pub use recognizer::{FaceCrop, FaceExpression, Recognizer};
+pub use recognizer::{Area, FaceCrop, FaceExpression, Recognizer};
 pub use tracker::{TrackedFace, Tracker, TrackerConfig};
 
 pub use fer_augment as augment;

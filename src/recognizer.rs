@@ -1,9 +1,10 @@
 //! From a photo to the expressions in it.
 
-use fer_detect::{Detector, Face, Framing, Point, Rect};
+use fer_detect::{Detector, Face, Framing, Point, Rect, Square};
 use fer_model::{Classifier, Prediction};
 use image::{DynamicImage, RgbImage};
 use rayon::prelude::*;
+use serde::Serialize;
 
 use crate::Result;
 
@@ -25,6 +26,25 @@ pub struct FaceCrop {
     pub face: Face,
     /// The face alone; the classifier makes it grey and of its size where it is not.
     pub crop: DynamicImage,
+    /// What `crop` shows of the picture.
+    pub area: Area,
+}
+
+/// A rectangle of a picture, in its pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Area {
+    /// The middle, from the left and from the top.
+    pub center: [f32; 2],
+    /// Width and height.
+    pub size: [f32; 2],
+    /// How far it is turned, in degrees, clockwise.
+    pub roll: f32,
+}
+
+impl From<Square> for Area {
+    fn from(Square { center, side, roll }: Square) -> Self {
+        Self { center: [center.x, center.y], size: [side; 2], roll }
+    }
 }
 
 impl FaceCrop {
@@ -33,7 +53,8 @@ impl FaceCrop {
         let (width, height) = (picture.width() as f32, picture.height() as f32);
         let bounds = Rect { x: 0.0, y: 0.0, width, height };
         let face = Face { bounds, score: 1.0, landmarks: [Point::default(); 5], eyes: None };
-        Self { face, crop: picture.into() }
+        let area = Area { center: [width / 2.0, height / 2.0], size: [width, height], roll: 0.0 };
+        Self { face, crop: picture.into(), area }
     }
 }
 
@@ -121,7 +142,9 @@ impl Recognizer {
             _ => face.square(Framing::FER2013).cut(picture, side).into(),
         };
         let faces = self.detector.detect_rgb(picture)?;
-        Ok(faces.into_par_iter().map(|face| FaceCrop { crop: crop(&face), face }).collect())
+        let found =
+            |face: Face| FaceCrop { crop: crop(&face), area: face.square(Framing::FER2013).into(), face };
+        Ok(faces.into_par_iter().map(found).collect())
     }
 
     /// The second half: what the faces of each picture show, all in one pass of the classifier.
@@ -132,7 +155,7 @@ impl Recognizer {
         let (counts, faces): (Vec<usize>, Vec<Vec<FaceCrop>>) =
             found.into_iter().map(|faces| (faces.len(), faces)).unzip();
         let (faces, crops): (Vec<Face>, Vec<DynamicImage>) =
-            faces.into_iter().flatten().map(|FaceCrop { face, crop }| (face, crop)).unzip();
+            faces.into_iter().flatten().map(|FaceCrop { face, crop, .. }| (face, crop)).unzip();
         let predictions = self.classifier.predict_batch(&crops)?;
         let mut all =
             faces.into_iter().zip(predictions).map(|(face, prediction)| FaceExpression { face, prediction });

@@ -46,7 +46,13 @@ pub(super) fn quantize(
         }
         None => faces,
     };
+    let all = faces.len();
     let faces = known(&faces, config)?;
+    if faces.len() < all {
+        let left_out = all - faces.len();
+        text +=
+            &format!("{left_out} faces left out: of classes that the model does not have, or with a tie\n");
+    }
     let (measured, tests) = parts(&faces)?;
     let mut pixels = Vec::with_capacity(measured.len() * channels * height * width);
     (0..measured.len()).for_each(|i| pixels.extend(measured.image(i)));

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use fer::detect::{Framing, Rect};
+use fer::detect::Rect;
 use fer::model::{Classifier, Explainer, HeatMap, Prediction};
 use fer::picture::Decoder;
 use fer::plot::{Annotation, Heat, annotated, heated, ndarray::ArrayView2};
-use fer::{FaceCrop, Recognizer, write_file};
+use fer::{Area, FaceCrop, Recognizer, write_file};
 use fer_files::printable;
 use image::{DynamicImage, ImageFormat};
 
@@ -78,7 +78,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         explained.push(explain(args, &classifier, explainer.as_ref(), crop)?);
     }
 
-    let heats = faces.iter().zip(&explained).map(|(found, explained)| heat(args, found, &explained.map));
+    let heats = faces.iter().zip(&explained).map(|(found, explained)| heat(found, &explained.map));
     let heats = heats.collect::<Result<Vec<_>, _>>()?;
     let notes: Vec<Annotation<'_>> = faces.iter().zip(&explained).map(annotation).collect();
     let drawn = annotated(&heated(&picture, &heats), &notes);
@@ -128,15 +128,8 @@ fn positive(map: HeatMap) -> HeatMap {
 }
 
 /// The map where the classifier saw the face.
-fn heat<'a>(args: &Args, found: &FaceCrop, map: &'a HeatMap) -> Result<Heat<'a>, Failure> {
-    let Rect { x, y, width, height } = found.face.bounds;
-    let (center, size, roll) = match args.no_detect {
-        true => ([x + width / 2.0, y + height / 2.0], [width, height], 0.0),
-        false => {
-            let square = found.face.square(Framing::FER2013);
-            ([square.center.x, square.center.y], [square.side; 2], square.roll)
-        }
-    };
+fn heat<'a>(found: &FaceCrop, map: &'a HeatMap) -> Result<Heat<'a>, Failure> {
+    let Area { center, size, roll } = found.area;
     Ok(Heat { center, size, roll, map: ArrayView2::from_shape((map.height, map.width), &map.values)? })
 }
 

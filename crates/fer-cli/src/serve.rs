@@ -3,17 +3,21 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, exit};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::Duration;
 
 use fer_serve::{About, Limits, ServeConfig, Server, TlsConfig};
 
 use crate::failure::Failure;
+use crate::interrupt::interrupt;
 use crate::model::ModelArgs;
 
 /// The variable that may hold the token.
 const TOKEN: &str = "FER_TOKEN";
+/// How often an interruption is looked for.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serve a page that shows what faces before the camera show, and answer other programs over HTTP, until Ctrl-C.
 ///
@@ -67,12 +71,15 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let interrupted = interrupt()?;
     args.model.start_threads()?;
     let config = config(args)?;
     let server = Server::start(args.model.recognizer()?, &about(args.model.model.as_deref())?, &config)?;
     writeln!(out, "{}", server.url())?;
     out.flush()?;
-    wait()?;
+    while !interrupted.load(Ordering::Relaxed) {
+        sleep(PAUSE);
+    }
     server.stop();
     Ok(ExitCode::SUCCESS)
 }
@@ -118,17 +125,4 @@ fn about(folder: Option<&Path>) -> Result<About, Failure> {
     };
     let name = folder.file_name().unwrap_or(folder.as_os_str());
     Ok(About { name: name.to_string_lossy().into_owned(), card })
-}
-
-/// Waits for Ctrl-C or SIGTERM; a second one ends the program at once.
-fn wait() -> Result<(), Failure> {
-    let (to, asked) = channel();
-    let again = AtomicBool::new(false);
-    ctrlc::set_handler(move || {
-        if again.swap(true, Ordering::Relaxed) {
-            exit(130);
-        }
-        let _ = to.send(());
-    })?;
-    Ok(asked.recv()?)
 }

@@ -31,7 +31,9 @@ impl Access {
         if is_address || name.eq_ignore_ascii_case("localhost") || self.hosts.iter().any(is_named) {
             return Ok(());
         }
-        let message = format!("this service does not answer as {name}; --host {name} allows it");
+        let message = format!(
+            "this service does not answer as {name}, for which it would have to be started (`fer serve --host`)"
+        );
         Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "host", message))
     }
 

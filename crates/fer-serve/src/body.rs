@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Request};
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
@@ -59,11 +60,15 @@ async fn read(
     mut permits: Vec<OwnedSemaphorePermit>,
 ) -> Result<Pictures, Problem> {
     let most = shared.limits.bytes;
+    // The bytes are bounded by the router's `DefaultBodyLimit`.
+    let failed = |status: StatusCode, text: String| match status {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(most),
+        _ => Problem::request(text),
+    };
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !kind.trim_start().to_ascii_lowercase().starts_with("multipart/") {
-        let read = axum::body::to_bytes(request.into_body(), most).await;
-        let picture =
-            read.map_err(|e| if is_too_long(&e) { too_large(most) } else { Problem::request(e) })?;
+        let read = Bytes::from_request(request, &()).await;
+        let picture = read.map_err(|e| failed(e.status(), e.body_text()))?;
         if picture.is_empty() {
             return Err(Problem::picture("the request is empty; its body is to be a picture"));
         }
@@ -71,12 +76,8 @@ async fn read(
     }
     let form = Multipart::from_request(request, &()).await;
     let mut form = form.map_err(|e| Problem::request(e.body_text()))?;
-    let failed = |e: axum::extract::multipart::MultipartError| match e.status().as_u16() {
-        413 => too_large(most),
-        _ => Problem::request(e.body_text()),
-    };
     let (mut names, mut pictures) = (Vec::new(), Vec::new());
-    while let Some(part) = form.next_field().await.map_err(failed)? {
+    while let Some(part) = form.next_field().await.map_err(|e| failed(e.status(), e.body_text()))? {
         if pictures.len() == shared.limits.pictures {
             return Err(Problem::too_large(format!("a request has at most {} pictures", pictures.len())));
         }
@@ -85,7 +86,7 @@ async fn read(
         }
         let name = part.file_name().or(part.name()).map(str::to_owned);
         names.push(name.unwrap_or_else(|| format!("part {}", pictures.len() + 1)));
-        pictures.push(part.bytes().await.map_err(failed)?);
+        pictures.push(part.bytes().await.map_err(|e| failed(e.status(), e.body_text()))?);
     }
     if pictures.is_empty() {
         return Err(Problem::picture("the form has no parts; each is to be a picture"));
@@ -95,17 +96,6 @@ async fn read(
 
 fn too_large(most: usize) -> Problem {
     Problem::too_large(format!("a request has at most {most} bytes"))
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.to_string().contains("length limit exceeded") {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// Reads what a refused client still sends, without keeping it.

@@ -7,6 +7,8 @@ use crate::{Error, Result};
 
 /// The fewest characters of a token.
 const SHORTEST_TOKEN: usize = 16;
+/// The largest count of a limit.
+const MOST: u64 = 1_000_000_000;
 
 /// How the service is run.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,9 +135,6 @@ impl ServeConfig {
         Ok(())
     }
 }
-
-/// The largest count of a limit.
-const MOST: u64 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -22,7 +22,7 @@ pub enum Error {
         allowed: String,
     },
     /// The address cannot be listened on.
-    #[error("{address}: {source}; --listen takes another address and port")]
+    #[error("{address} cannot be listened on: {source}")]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -6,9 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use axum::body::Bytes;
-use fer::detect::{Framing, Rect};
 use fer::model::{Explainer, HeatMap};
-use fer::{FaceCrop, FaceExpression, Recognizer};
+use fer::{Area, FaceCrop, FaceExpression, Recognizer};
 use fer_picture::Decoder;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -59,16 +58,9 @@ pub(crate) struct Seen<F = FaceExpression> {
 pub(crate) struct Explanation {
     label: String,
     strength: f32,
+    /// What the network saw of the picture.
     area: Area,
     map: HeatMap,
-}
-
-/// What the network saw of the picture, in its pixels; turned clockwise by `roll` degrees.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Area {
-    center: [f32; 2],
-    size: [f32; 2],
-    roll: f32,
 }
 
 /// Starts the thread. It ends when nobody is left to send.
@@ -174,7 +166,7 @@ impl Judge<'_> {
             let explanation = Explanation {
                 label: explained.label,
                 strength: explained.strength,
-                area: area(ask, crop),
+                area: crop.area,
                 map: HeatMap {
                     values: explained.map.values.into_iter().map(thousandth).collect(),
                     ..explained.map
@@ -191,17 +183,6 @@ fn refused(problem: fer_picture::Problem) -> Problem {
     match problem {
         TooLarge { .. } | TooManyPixels { .. } => Problem::too_large(problem),
         _ => Problem::picture(problem),
-    }
-}
-
-fn area(ask: &Ask, crop: &FaceCrop) -> Area {
-    let Rect { x, y, width, height } = crop.face.bounds;
-    match ask.whole {
-        true => Area { center: [x + width / 2.0, y + height / 2.0], size: [width, height], roll: 0.0 },
-        false => {
-            let square = crop.face.square(Framing::FER2013);
-            Area { center: [square.center.x, square.center.y], size: [square.side; 2], roll: square.roll }
-        }
     }
 }
 

@@ -303,7 +303,7 @@ fn bytes_that_are_no_requests_end_nothing() {
         let mut client = Client::connect(server.address()).unwrap();
         let _ = client.send(bytes);
         if let Ok(answer) = client.answer() {
-            assert!((400..=503).contains(&answer.status), "{answer:?}");
+            assert!((400..500).contains(&answer.status) || answer.status == 503, "{answer:?}");
         }
     }
     let mut client = Client::connect(server.address()).unwrap();
