@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use fer_files::Kind;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::error::DecodingError;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 use crate::{Error, Problem, Result, jpeg};
 
@@ -67,19 +69,28 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Problem::NoPicture`], [`Problem::Truncated`], [`Problem::NoPixels`], [`Problem::TooLarge`],
-    /// [`Problem::TooManyPixels`]; [`Problem::Decode`] for damage.
+    /// [`Problem::TooManyPixels`]; [`Problem::Decode`] for damage, also where the format's decoder panics on it, of which the
+    /// process' panic hook still hears.
     pub fn decode(&self, bytes: &[u8]) -> Result<DynamicImage, Problem> {
         // A cursor does not fail.
         let reader =
-            ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(image::ImageError::IoError)?;
+            ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(ImageError::IoError)?;
         let format = reader.format().filter(ImageFormat::reading_enabled);
-        match format {
+        let format = match format {
             None => return Err(Problem::NoPicture { kind: Kind::of(bytes) }),
             Some(ImageFormat::Jpeg) if !self.allow_truncated && jpeg::is_truncated(bytes) => {
                 return Err(Problem::Truncated);
             }
-            Some(_) => {}
-        }
+            Some(format) => format,
+        };
+        // What the decoders of the formats do with damage is not in our hands: one that panics has met some.
+        panic::catch_unwind(AssertUnwindSafe(|| self.read_from(reader))).unwrap_or_else(|_| {
+            let problem = DecodingError::new(format.into(), "its decoder gave up on it");
+            Err(ImageError::Decoding(problem).into())
+        })
+    }
+
+    fn read_from(&self, reader: ImageReader<Cursor<&[u8]>>) -> Result<DynamicImage, Problem> {
         let mut decoder = reader.into_decoder()?;
         let ((width, height), bytes) = (decoder.dimensions(), decoder.total_bytes());
         if width == 0 || height == 0 {

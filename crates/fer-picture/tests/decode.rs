@@ -172,6 +172,14 @@ fn an_error_names_its_file() {
     );
 }
 
+/// Found by fuzzing: `zune-jpeg` 0.5.15 panics on it.
+#[test]
+fn what_a_decoder_panics_on_is_an_error() {
+    let decoder = Decoder { allow_truncated: true, ..Decoder::default() };
+    let problem = decoder.decode(include_bytes!("damaged.jpg")).err();
+    assert!(matches!(problem, Some(Problem::Decode(_))), "{problem:?}");
+}
+
 #[test]
 fn damage_is_an_error_or_another_picture_but_no_panic() {
     let small = Decoder { max_bytes: 1_000_000, allow_truncated: true, ..Decoder::default() };
