@@ -52,6 +52,17 @@ const ANSWERS: &str = "Number(document.documentElement.dataset.answers)";
 const HAPPY: &str = "document.querySelector('.face[data-label=\"happy\"]') !== null";
 const READY: &str = "document.querySelector('#status').textContent === 'Ready.'";
 const OPEN: &str = "document.documentElement.dataset.socket === 'open'";
+/// How much of what is drawn over a picture is half-transparent and warm: the tint of Grad-CAM.
+const TINTED: &str = "(() => {
+    const { width, height } = document.querySelector('#overlay');
+    const pixels = document.querySelector('#overlay').getContext('2d').getImageData(0, 0, width, height).data;
+    let warm = 0;
+    for (let i = 0; i < pixels.length; i += 4) {
+        const [red, , blue, alpha] = pixels.subarray(i, i + 4);
+        if (red > blue + 80 && alpha > 20 && alpha < 200) warm += 1;
+    }
+    return warm / (width * height);
+})()";
 
 #[test]
 fn the_page_shows_what_the_camera_sees() {
@@ -124,9 +135,13 @@ fn the_page_shows_what_the_camera_sees() {
     browser.choose("#file", &photo("astronaut.png"));
     browser.wait(HAPPY);
     assert_eq!(browser.get("document.documentElement.dataset.source"), "picture");
+    let bare = browser.get(TINTED).as_f64().unwrap();
     browser.click("#explain");
     browser.wait("!document.querySelector('#status').textContent.includes('…')");
     std::thread::sleep(Duration::from_secs(1));
+    let tinted = browser.get(TINTED).as_f64().unwrap();
+    println!("{bare:.4} of the picture is tinted, explained {tinted:.4}");
+    assert!(bare < 0.001 && tinted > 0.01, "{bare} of the picture is tinted, explained {tinted}");
     browser.screenshot("picture");
     browser.choose("#file", &PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")));
     browser.wait("document.querySelector('#status').textContent.includes('neither a picture nor a video')");
