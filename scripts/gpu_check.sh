@@ -46,6 +46,8 @@ step "every operation and gradient beside the CPU"
 try "$binaries/gpu_check" operations --out "$out/operations.jsonl"
 step "every gradient of the whole network beside the CPU"
 try "$binaries/gpu_check" gradients --out "$out/gradients.jsonl"
+step "what Grad-CAM reads, beside the CPU"
+try "$binaries/gpu_check" explanations --out "$out/explanations.jsonl"
 step "twenty training steps beside the CPU, and the same again"
 try "$binaries/gpu_check" steps --out "$out/steps.jsonl"
 

@@ -24,8 +24,8 @@ struct Args {
     /// cuda:N.
     #[arg(long, default_value = "cuda:0")]
     device: String,
-    /// What to do: operations, gradients, steps, times, short.
-    #[arg(value_delimiter = ',', default_value = "operations,gradients,steps,times")]
+    /// What to do: operations, gradients, explanations, steps, times, short.
+    #[arg(value_delimiter = ',', default_value = "operations,gradients,explanations,steps,times")]
     work: Vec<String>,
     /// A file for the measurements, one JSON object a line.
     #[arg(long)]
@@ -67,11 +67,12 @@ fn run(args: &Args) -> Result<usize, Failure> {
         match work.as_str() {
             "operations" => parity::operations(&mut check)?,
             "gradients" => parity::gradients(&mut check)?,
+            "explanations" => parity::explanations(&mut check)?,
             "steps" => parity::steps(&mut check)?,
             "short" => parity::short(&mut check)?,
             "times" => times::times(&mut check)?,
             other => {
-                let known = "operations, gradients, steps, times or short";
+                let known = "operations, gradients, explanations, steps, times or short";
                 return Err(format!("unknown work '{other}': {known}").into());
             }
         }

@@ -10,7 +10,7 @@ use fer::model::Architecture;
 use fer::nn::engine::{EpochPlan, Treatment, Update};
 use fer::nn::{
     Activation, BatchNormConfig, Compute, Conv2dConfig, DenseConfig, Graph, MeanPool2d, Mode, Network,
-    Padding, Precision, Step,
+    Padding, Precision, Seen, Step,
 };
 use fer::train::{Batches, LossConfig, Stored, TrainConfig, Trainer, cross_entropy};
 
@@ -148,6 +148,30 @@ fn gradients_of(check: &mut Check, name: &str, architecture: &Architecture) -> R
                 worst,
                 most,
             )?;
+        }
+    }
+    Ok(())
+}
+
+/// What Grad-CAM reads of each network's last convolution, beside the CPU's.
+pub fn explanations(check: &mut Check) -> Result<(), Failure> {
+    for (name, architecture) in architectures() {
+        let seen = |device: &Device| -> Result<Seen, Failure> {
+            let compute = Compute { precision: Precision::F32, deterministic: true };
+            let net = network(&architecture, &VarMap::new(), device, compute)?;
+            let layer = net.last_convolution().ok_or("a network without a convolution")?;
+            let images = random(&[4, 1, 48, 48], 7, device)?;
+            Ok(net.probe(layer)?.look(&images, &mut |logits| logits.narrow(1, 0, 1)?.sum_all())?)
+        };
+        let (found, wanted) = (seen(&check.device)?, seen(&Device::Cpu)?);
+        // Rounding decides some signs before a ReLU and some maxima, which the gradient passes.
+        for (part, found, wanted, most) in [
+            ("output", found.output, wanted.output, 1e-4),
+            ("values", found.values, wanted.values, 1e-4),
+            ("gradient", found.gradient, wanted.gradient, 1e-2),
+        ] {
+            let found = found.to_device(&Device::Cpu)?;
+            check.distance(&format!("Grad-CAM of {name}, {part}"), relative(&found, &wanted)?, most)?;
         }
     }
     Ok(())
