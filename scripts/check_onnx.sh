@@ -12,7 +12,7 @@ PYTHON=$PWD/target/onnx/bin/python cargo test --workspace --test onnx -- --ignor
 if [ $# = 2 ]; then
     file=$(mktemp -d)
     trap 'rm -r "$file"' EXIT
-    cargo run -q --release --workspace --bin fer -- export --preprocessing --onnx "$file/whole.onnx" --fold-norms
-    cargo run -q --release --workspace --bin fer -- export --preprocessing --onnx "$file/int8.onnx" --quantize "$1" --ferplus "$2"
+    cargo run -q --release -p fer-cli -- export --preprocessing --onnx "$file/whole.onnx" --fold-norms
+    cargo run -q --release -p fer-cli -- export --preprocessing --onnx "$file/int8.onnx" --quantize "$1" --ferplus "$2"
     target/onnx/bin/python tests/onnx_accuracy.py "$1" "$2" "$file/int8.onnx" "$file/whole.onnx"
 fi

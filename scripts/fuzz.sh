@@ -15,6 +15,7 @@ if [ ${#targets[@]} = 0 ]; then
     mapfile -t targets < <(basename -s .rs fuzz/fuzz_targets/*.rs)
 fi
 
+export ASAN_OPTIONS=detect_leaks=0
 failed=0
 TIMEFORMAT='%U s of the processor, %S of the system'
 for target in "${targets[@]}"; do
@@ -30,7 +31,7 @@ for target in "${targets[@]}"; do
     log=$(mktemp)
     status=0
     spent=$({ time cargo +nightly fuzz run "$target" "${inputs[@]}" -- -seed=1 "-max_total_time=$seconds" \
-        -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 -detect_leaks=0 2> "$log"; } 2>&1) || status=$?
+        -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 2> "$log"; } 2>&1) || status=$?
     if [ $status = 0 ]; then
         grep -E "^stat::(number_of_executed_units|new_units_added|peak_rss_mb)|^Done" "$log"
         echo "$spent"
