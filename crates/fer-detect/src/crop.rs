@@ -78,19 +78,20 @@ impl Square {
         // So many samples along each axis of a pixel that none lies further than a pixel of the picture from the next.
         let samples = step.ceil().max(1.0) as u32;
         let share = 1.0 / (samples * samples) as f32;
-        let along = |pixel: u32, sample: u32| {
-            (pixel as f32 + (sample as f32 + 0.5) / samples as f32) * step - self.side / 2.0
-        };
+        // From the middle to each sample, along an axis.
+        let along: Vec<f32> = (0..pixels)
+            .flat_map(|pixel| (0..samples).map(move |sample| (pixel, (sample as f32 + 0.5) / samples as f32)))
+            .map(|(pixel, within)| (pixel as f32 + within) * step - self.side / 2.0)
+            .collect();
         let (sin, cos) = self.roll.to_radians().sin_cos();
-        let at = |x: f32, y: f32| Point {
-            x: self.center.x + x * cos - y * sin,
-            y: self.center.y + x * sin + y * cos,
-        };
+        let columns: Vec<Point> =
+            along.iter().map(|x| Point { x: self.center.x + x * cos, y: self.center.y + x * sin }).collect();
+        let of_pixel = |pixel: u32| (pixel * samples) as usize..((pixel + 1) * samples) as usize;
         RgbImage::from_fn(pixels, pixels, |column, row| {
             let mut sum = [0.0; 3];
-            for j in 0..samples {
-                for i in 0..samples {
-                    let colour = bilinear(picture, at(along(column, i), along(row, j)));
+            for y in &along[of_pixel(row)] {
+                for from in &columns[of_pixel(column)] {
+                    let colour = bilinear(picture, Point { x: from.x - y * sin, y: from.y + y * cos });
                     sum.iter_mut().zip(colour).for_each(|(sum, v)| *sum += v);
                 }
             }

@@ -4,7 +4,7 @@ use candle_core::{Error, Result};
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use image::{Rgb, RgbImage, imageops};
+use image::{Rgb, RgbImage};
 
 use crate::geometry::{Point, Scale};
 
@@ -36,7 +36,22 @@ pub(crate) fn resized(picture: &RgbImage, width: u32, height: u32) -> Result<Rgb
 /// The square of `side` pixels whose upper left corner is at (`left`, `top`), black where it lies outside.
 pub(crate) fn square(picture: &RgbImage, left: i64, top: i64, side: u32) -> RgbImage {
     let mut part = RgbImage::new(side, side);
-    imageops::replace(&mut part, picture, -left, -top);
+    // What of 0..side lies in the picture, along one axis.
+    let inside = |first: i64, of_picture: u32| {
+        let within = |at: i64| at.clamp(0, i64::from(side)) as usize;
+        within(-first)..within(i64::from(of_picture) - first).max(within(-first))
+    };
+    let (rows, columns) = (inside(top, picture.height()), inside(left, picture.width()));
+    if columns.is_empty() {
+        return part;
+    }
+    let (of_row, of_part) = (3 * picture.width() as usize, 3 * side as usize);
+    for y in rows {
+        let from = (y as i64 + top) as usize * of_row + 3 * (columns.start as i64 + left) as usize;
+        let to = y * of_part + 3 * columns.start;
+        let bytes = 3 * columns.len();
+        (&mut *part)[to..to + bytes].copy_from_slice(&picture.as_raw()[from..from + bytes]);
+    }
     part
 }
 
@@ -60,22 +75,28 @@ pub(crate) fn turned(picture: &RgbImage, degrees: f32) -> (RgbImage, impl Fn(Poi
 }
 
 /// The colour at a point; outside the picture, which has a pixel at least, that of its edge.
+#[inline]
 pub(crate) fn bilinear(picture: &RgbImage, at: Point) -> [f32; 3] {
-    let (right, bottom) = ((picture.width() - 1) as f32, (picture.height() - 1) as f32);
-    let (x, y) = ((at.x - 0.5).clamp(0.0, right), (at.y - 0.5).clamp(0.0, bottom));
-    let (left, top) = (x as u32, y as u32);
-    let (next, below) = ((left + 1).min(picture.width() - 1), (top + 1).min(picture.height() - 1));
-    let (fx, fy) = (x - left as f32, y - top as f32);
-    let pixel = |x, y| picture.get_pixel(x, y).0.map(f32::from);
-    let (a, b, c, d) = (pixel(left, top), pixel(next, top), pixel(left, below), pixel(next, below));
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let (x, y) = ((at.x - 0.5).clamp(0.0, (width - 1) as f32), (at.y - 0.5).clamp(0.0, (height - 1) as f32));
+    // Neither is below 0 or above 2³¹.
+    let (left, top) = (x as i32 as usize, y as i32 as usize);
+    let (fx, fy) = (x - left as i32 as f32, y - top as i32 as f32);
+    let pixels = picture.as_raw().as_chunks::<3>().0;
+    let at = top * width + left;
+    let (right, below) = (usize::from(left + 1 < width), if top + 1 < height { width } else { 0 });
+    let (a, b, c, d) = (pixels[at], pixels[at + right], pixels[at + below], pixels[at + below + right]);
     std::array::from_fn(|k| {
-        let (upper, lower) = (a[k] + (b[k] - a[k]) * fx, c[k] + (d[k] - c[k]) * fx);
+        let [a, b, c, d] = [a[k], b[k], c[k], d[k]].map(f32::from);
+        let (upper, lower) = (a + (b - a) * fx, c + (d - c) * fx);
         upper + (lower - upper) * fy
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use image::imageops;
+
     use super::*;
 
     #[test]

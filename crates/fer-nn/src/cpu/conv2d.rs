@@ -3,7 +3,7 @@
 
 use super::elementwise::activate_group;
 use super::groups::{GROUP, Images, from_groups, groups, in_lanes, to_groups};
-use super::winograd::{self, Direction};
+use super::winograd::{self, Direction, Transformed};
 use super::{depthwise, im2col};
 use crate::Activation;
 use crate::geometry::ConvShape;
@@ -54,8 +54,8 @@ pub(crate) fn forward(
     if !winograd::suits(&s) {
         return im2col::forward(x, weight, bias, activation, s);
     }
-    let (x, mut kernel) = (s.group_input(x), Vec::new());
-    winograd::transform_weight(weight, Direction::Forward, &s, &mut kernel);
+    let (x, mut kernel) = (s.group_input(x), Transformed::default());
+    kernel.set(weight, Direction::Forward, &s, false);
     let bias = if bias.is_empty() { vec![[0.0; GROUP]; groups(s.out_channels)] } else { in_lanes(bias) };
     let mut out = vec![0.0; s.batch * groups(s.out_channels) * s.out_area() * GROUP];
     winograd::convolve(s.input(&x), &kernel, Direction::Forward, &s, &mut out, 1, |strip, raw, out| {
@@ -75,8 +75,8 @@ pub(crate) fn backward_input(weight: &[f32], dy: &[f32], s: ConvShape) -> Vec<f3
     if !winograd::suits(&s) {
         return im2col::backward_input(weight, dy, s);
     }
-    let (dy, mut kernel) = (s.group_output(dy), Vec::new());
-    winograd::transform_weight(weight, Direction::InputGradient, &s, &mut kernel);
+    let (dy, mut kernel) = (s.group_output(dy), Transformed::default());
+    kernel.set(weight, Direction::InputGradient, &s, false);
     let area = s.height * s.width;
     let mut out = vec![0.0; s.batch * groups(s.in_channels) * area * GROUP];
     let copy = |_, raw: &mut [f32], out: &mut [f32]| out.copy_from_slice(raw);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::groups::{GROUP, Images, Strip, groups, to_groups};
-use super::winograd::{self, Direction};
+use super::winograd::{self, Direction, Transformed};
 use super::{direct, im2col};
 use crate::Activation;
 use crate::geometry::ConvShape;
@@ -24,24 +24,6 @@ impl<'a> Source<'a> {
             Self::Plain(x) => Cow::Borrowed(x),
             Self::Groups(images) => Cow::Owned(images.to_plain()),
         }
-    }
-}
-
-/// A weight transformed for a method, in memory that is kept.
-#[derive(Debug, Default)]
-pub(crate) struct Transformed {
-    values: Vec<f32>,
-    of: Option<ConvShape>,
-}
-
-impl Transformed {
-    /// The transformed weight; a `constant` one is transformed once for a shape.
-    fn of(&mut self, weight: &[f32], direction: Direction, s: &ConvShape, constant: bool) -> &[f32] {
-        if !constant || self.of != Some(*s) {
-            winograd::transform_weight(weight, direction, s, &mut self.values);
-            self.of = constant.then_some(*s);
-        }
-        &self.values
     }
 }
 
@@ -75,8 +57,8 @@ pub(crate) fn convolve<T: Send>(
                     s.input(&grouped)
                 }
             };
-            let kernel = weight.kernel.of(weight.values, Direction::Forward, s, weight.constant);
-            winograd::convolve(x, kernel, Direction::Forward, s, out, pool, finish)
+            weight.kernel.set(weight.values, Direction::Forward, s, weight.constant);
+            winograd::convolve(x, weight.kernel, Direction::Forward, s, out, pool, finish)
         }
         x => {
             let bias = vec![0.0; s.out_channels];
@@ -95,8 +77,8 @@ pub(crate) fn convolve_back<T: Send>(
     finish: impl Fn(Strip, &mut [f32], &mut [f32]) -> T + Sync,
 ) -> Vec<T> {
     if winograd::suits(s) {
-        let kernel = weight.kernel.of(weight.values, Direction::InputGradient, s, weight.constant);
-        return winograd::convolve(dy, kernel, Direction::InputGradient, s, out, 1, finish);
+        weight.kernel.set(weight.values, Direction::InputGradient, s, weight.constant);
+        return winograd::convolve(dy, weight.kernel, Direction::InputGradient, s, out, 1, finish);
     }
     let dx = im2col::backward_input(weight.values, &dy.to_plain(), *s);
     finish_planes(&dx, (s.in_channels, s.height, s.width), out, finish)

@@ -12,10 +12,10 @@ use fer_rand::{Purpose, Stream};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::grouped_conv2d::{Source, Transformed, Weight, convolve, convolve_back, weight_gradient};
+use super::grouped_conv2d::{Source, Weight, convolve, convolve_back, weight_gradient};
 use super::groups::{GROUP, Images, Norm, groups};
 use super::tail::{Slopes, Tail};
-use super::winograd;
+use super::winograd::{self, Transformed};
 use crate::Activation;
 use crate::geometry::ConvShape;
 

@@ -35,11 +35,13 @@ mod kernel;
 mod product;
 mod tiles;
 mod transform;
+mod transformed;
 mod vector;
 mod weight_gradient;
 
 use self::convolve::Output;
-use self::kernel::Kernel;
+pub(crate) use self::transformed::Transformed;
+use self::transformed::{Filtering, TILES_OF_GRADIENT};
 use super::groups::{GROUP, Images, Strip};
 use crate::geometry::ConvShape;
 
@@ -49,48 +51,6 @@ pub(super) enum Direction {
     Forward,
     /// From the output's gradient to the input's: the weight turned by half, its channels swapped.
     InputGradient,
-}
-
-/// The minimal filterings: m×m outputs and r×r kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Filtering {
-    F2x3,
-    F4x3,
-    F6x3,
-    F4x5,
-}
-
-/// Transforming a weight and reading it takes as long as about this many tiles.
-const TILES_OF_WEIGHT: usize = 100;
-
-/// Reading a weight that was transformed before takes as long as about this many tiles; a weight's gradient is near enough. Few
-/// images that are small take small tiles, for theirs is the smallest weight.
-const SMALL_TILES_OF_WEIGHT: usize = 25;
-
-/// Summing up a weight's gradient and transforming it back takes as long as about this many tiles.
-const TILES_OF_GRADIENT: usize = 30;
-
-impl Filtering {
-    /// The one for an output of some size, where what is done once for all tiles takes as long as `weight` tiles.
-    fn of(s: &ConvShape, height: usize, width: usize, weight: usize) -> Self {
-        if s.kernel == (5, 5) {
-            return Self::F4x5;
-        }
-        let tiles = |side: usize| s.batch * height.div_ceil(side) * width.div_ceil(side);
-        let work = |side: usize, weight: usize| (side + 2).pow(2) * (tiles(side) + weight);
-        if work(6, weight) < work(4, weight) {
-            Self::F6x3
-        } else if work(2, SMALL_TILES_OF_WEIGHT) < work(4, SMALL_TILES_OF_WEIGHT) {
-            Self::F2x3
-        } else {
-            Self::F4x3
-        }
-    }
-
-    /// The one for a convolution to an output of some size.
-    fn of_output(s: &ConvShape, height: usize, width: usize) -> Self {
-        Self::of(s, height, width, TILES_OF_WEIGHT)
-    }
 }
 
 /// Whether this is the method for a convolution: at least half of the multiplications are saved, and there are
@@ -105,31 +65,6 @@ pub(super) fn suits(s: &ConvShape) -> bool {
             <= s.out_area() * s.kernel.0 * s.kernel.1
 }
 
-/// Transforms the weight `(out_channels, in_channels, r, r)` for a direction and the sizes of `s`, into `out`.
-pub(super) fn transform_weight(weight: &[f32], direction: Direction, s: &ConvShape, out: &mut Vec<f32>) {
-    let r2 = s.kernel.0 * s.kernel.1;
-    let (kernel, height, width) = match direction {
-        Direction::Forward => {
-            let (in_stride, out_stride) = (r2, s.in_channels * r2);
-            let (in_channels, out_channels) = (s.in_channels, s.out_channels);
-            let kernel = Kernel { weight, in_channels, out_channels, in_stride, out_stride, turned: false };
-            (kernel, s.out_height, s.out_width)
-        }
-        Direction::InputGradient => {
-            let (in_stride, out_stride) = (s.in_channels * r2, r2);
-            let (in_channels, out_channels) = (s.out_channels, s.in_channels);
-            let kernel = Kernel { weight, in_channels, out_channels, in_stride, out_stride, turned: true };
-            (kernel, s.height, s.width)
-        }
-    };
-    match Filtering::of_output(s, height, width) {
-        Filtering::F2x3 => kernel.transform::<3, 4>(out),
-        Filtering::F4x3 => kernel.transform::<3, 6>(out),
-        Filtering::F6x3 => kernel.transform::<3, 8>(out),
-        Filtering::F4x5 => kernel.transform::<5, 8>(out),
-    }
-}
-
 /// The convolution of `x` with a transformed weight, or the input's gradient from the output's.
 ///
 /// `out` is `(batch, groups, height/pool, width/pool, 16)`, pool 1 or 2. For every strip of whole rows of a group of
@@ -138,7 +73,7 @@ pub(super) fn transform_weight(weight: &[f32], direction: Direction, s: &ConvSha
 /// returns comes back in an order that depends on `s` alone.
 pub(super) fn convolve<T: Send>(
     x: Images,
-    kernel: &[f32],
+    weight: &Transformed,
     direction: Direction,
     s: &ConvShape,
     out: &mut [f32],
@@ -153,7 +88,8 @@ pub(super) fn convolve<T: Send>(
     };
     let data = out;
     let out = Output { data, batch: s.batch, channels, height, width, pool };
-    match Filtering::of_output(s, height, width) {
+    let Some((filtering, kernel)) = weight.current() else { return Vec::new() };
+    match filtering {
         Filtering::F2x3 => convolve::convolve::<2, 4, T>(x, kernel, origin, out, finish),
         Filtering::F4x3 => convolve::convolve::<4, 6, T>(x, kernel, origin, out, finish),
         Filtering::F6x3 => convolve::convolve::<6, 8, T>(x, kernel, origin, out, finish),
@@ -164,7 +100,7 @@ pub(super) fn convolve<T: Send>(
 /// The gradient of the weight, `(out_channels, in_channels, r, r)`, into `dw`.
 pub(super) fn weight_gradient(x: Images, dy: Images, s: &ConvShape, dw: &mut [f32]) {
     let origin = (-(s.padding.0 as isize), -(s.padding.1 as isize));
-    match Filtering::of(s, s.out_height, s.out_width, TILES_OF_GRADIENT) {
+    match Filtering::of(s, [s.out_height, s.out_width], TILES_OF_GRADIENT) {
         Filtering::F2x3 => weight_gradient::weight_gradient::<3, 2, 4>(x, dy, s.batch, origin, dw),
         Filtering::F4x3 => weight_gradient::weight_gradient::<3, 4, 6>(x, dy, s.batch, origin, dw),
         Filtering::F6x3 => weight_gradient::weight_gradient::<3, 6, 8>(x, dy, s.batch, origin, dw),
@@ -175,8 +111,8 @@ pub(super) fn weight_gradient(x: Images, dy: Images, s: &ConvShape, dw: &mut [f3
 /// Multiplications for one of a direct convolution, in the convolutions and in the weight's gradient.
 #[cfg(test)]
 pub(super) fn shares(s: &ConvShape) -> [f64; 2] {
-    [TILES_OF_WEIGHT, TILES_OF_GRADIENT].map(|weight| {
-        let (tile, kernel) = match Filtering::of(s, s.out_height, s.out_width, weight) {
+    [transformed::TILES_OF_WEIGHT, TILES_OF_GRADIENT].map(|weight| {
+        let (tile, kernel) = match Filtering::of(s, [s.out_height, s.out_width], weight) {
             Filtering::F2x3 => (2_usize, 3),
             Filtering::F4x3 => (4, 3),
             Filtering::F6x3 => (6, 3),

@@ -10,9 +10,10 @@ use super::forward::Pass;
 use super::stage::{Buffers, From, FusedStage, Workspace, grouped_len};
 use crate::Step;
 use crate::channel::Channel;
-use crate::cpu::grouped_conv2d::{Transformed, Weight, convolve_back, weight_gradient};
+use crate::cpu::grouped_conv2d::{Weight, convolve_back, weight_gradient};
 use crate::cpu::groups::{GROUP, Images, Strip, from_groups, groups, to_groups};
 use crate::cpu::tail::{Slopes, Sums};
+use crate::cpu::winograd::Transformed;
 use crate::cpu::{read, read_all, vectorized};
 use crate::geometry::ConvShape;
 

@@ -5,10 +5,11 @@ use candle_core::{Device, Result, Tensor};
 use super::stage::{Buffers, From, Fused, FusedStage, Workspace, grouped_len, sized};
 use crate::Step;
 use crate::cpu::elementwise::activate_group;
-use crate::cpu::grouped_conv2d::{Source, Transformed, convolve};
+use crate::cpu::grouped_conv2d::{Source, convolve};
 use crate::cpu::groups::{GROUP, Strip, from_groups, groups, to_groups};
 use crate::cpu::moments::Moments;
 use crate::cpu::tail::Tail;
+use crate::cpu::winograd::Transformed;
 use crate::cpu::{read_all, vectorized};
 use crate::geometry::ConvShape;
 

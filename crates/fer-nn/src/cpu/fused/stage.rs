@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{Result, Tensor, bail};
 
 use crate::channel::{Channel, constants};
-use crate::cpu::grouped_conv2d::{Source as Input, Transformed, Weight};
+use crate::cpu::grouped_conv2d::{Source as Input, Weight};
 use crate::cpu::groups::{GROUP, Images, Lanes, Norm as GroupNorm, groups, in_lanes};
 use crate::cpu::read;
 use crate::cpu::tail::Tail;
+use crate::cpu::winograd::Transformed;
 use crate::geometry::ConvShape;
 use crate::plan::{Conv, Norm, Op, Source, Stage};
 use crate::{Activation, Mask, Step};

@@ -60,7 +60,11 @@ impl<'a> Images<'a> {
             let out = row.columns_mut(out, 0);
             return vectorized(
                 #[inline(always)]
-                || out.iter_mut().zip(values).for_each(|(out, &value)| *out = value.into()),
+                || {
+                    for (out, &value) in out.iter_mut().zip(values) {
+                        *out = value.into();
+                    }
+                },
             );
         }
         for channel in 0..self.channels {

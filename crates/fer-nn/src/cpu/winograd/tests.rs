@@ -42,14 +42,18 @@ fn grouped(x: &[f32], batch: usize, channels: usize, area: usize) -> Vec<f32> {
 
 /// The convolution in a direction, the weight transformed into memory with other values in it, in groups.
 fn convolution(x: Images, weight: &[f32], direction: Direction, s: &ConvShape) -> Vec<f32> {
+    let mut kernel = Transformed { kernels: vec![(Filtering::F2x3, vec![f32::NAN; 1000])], current: 0 };
+    kernel.set(weight, direction, s, false);
+    convolution_with(x, &kernel, direction, s)
+}
+
+fn convolution_with(x: Images, kernel: &Transformed, direction: Direction, s: &ConvShape) -> Vec<f32> {
     let (channels, area) = match direction {
         Direction::Forward => (s.out_channels, s.out_area()),
         Direction::InputGradient => (s.in_channels, s.height * s.width),
     };
-    let mut kernel = vec![f32::NAN; 1000];
-    transform_weight(weight, direction, s, &mut kernel);
     let mut out = vec![f32::NAN; s.batch * groups(channels) * area * GROUP];
-    convolve(x, &kernel, direction, s, &mut out, 1, |_, raw, out| out.copy_from_slice(raw));
+    convolve(x, kernel, direction, s, &mut out, 1, |_, raw, out| out.copy_from_slice(raw));
     out
 }
 
@@ -74,8 +78,8 @@ fn all_three(x: &[f32], weight: &[f32], dy: &[f32], s: &ConvShape) -> [Vec<f32>;
     ]
 }
 
-/// The relative errors of the output and of both gradients.
-fn errors(s: ConvShape) -> [f64; 3] {
+/// The relative errors of the output, of both gradients, and of the output by a constant weight.
+fn errors(s: ConvShape) -> [f64; 4] {
     let x = values(s.batch * s.in_size(), 1);
     let weight = values(s.out_channels * s.in_channels * s.kernel.0 * s.kernel.1, 2);
     let dy = values(s.batch * s.out_size(), 4);
@@ -88,6 +92,10 @@ fn errors(s: ConvShape) -> [f64; 3] {
         dw.add(at_w, dy[at_y], x[at_x]);
     });
     let [got_y, got_dx, got_dw] = all_three(&x, &weight, &dy, &s);
+    let mut constant = Transformed::default();
+    constant.set(&weight, Direction::Forward, &s, true);
+    let grouped_x = grouped(&x, s.batch, s.in_channels, s.height * s.width);
+    let by_constant = convolution_with(input(&grouped_x, &s), &constant, Direction::Forward, &s);
     let plain = |grouped: &[f32], channels: usize, area: usize| {
         let mut out = vec![0.0; s.batch * channels * area];
         from_groups(grouped, channels, area, &mut out);
@@ -99,6 +107,7 @@ fn errors(s: ConvShape) -> [f64; 3] {
         y.relative_error(&plain(&got_y, s.out_channels, s.out_area())),
         dx.relative_error(&plain(&got_dx, s.in_channels, s.height * s.width)),
         dw.relative_error(&got_dw),
+        y.relative_error(&plain(&by_constant, s.out_channels, s.out_area())),
     ]
 }
 
@@ -118,6 +127,7 @@ fn errors_are_below_a_hundred_thousandth_of_the_norm() {
         shape(12, (128, 128), (24, 24), 3),
         shape(2, (256, 256), (12, 12), 3),
         shape(3, (256, 256), (6, 6), 3),
+        shape(16, (256, 256), (6, 6), 3),
     ] {
         assert_accurate(s);
     }
@@ -185,8 +195,8 @@ fn strips_cover_every_row_once_and_pooled_outputs_get_theirs() {
         let x = grouped(&values(s.batch * s.in_size(), 1), s.batch, s.in_channels, s.height * s.width);
         let weight = values(s.out_channels * s.in_channels * s.kernel.0 * s.kernel.1, 2);
         let whole = convolution(input(&x, &s), &weight, Direction::Forward, &s);
-        let mut kernel = Vec::new();
-        transform_weight(&weight, Direction::Forward, &s, &mut kernel);
+        let mut kernel = Transformed::default();
+        kernel.set(&weight, Direction::Forward, &s, false);
         let (height, width) = (s.out_height / pool, s.out_width / pool);
         let mut out = vec![f32::NAN; s.batch * groups(s.out_channels) * height * width * GROUP];
         let row = s.out_width * GROUP;
@@ -234,6 +244,24 @@ fn what_is_not_a_number_stays_inside_the_channels() {
     {
         assert!(group[..lanes].iter().all(|v| v.is_nan()) && group[lanes..].iter().all(|&v| v == 0.0));
     }
+}
+
+#[test]
+fn a_constant_weight_is_transformed_once_for_a_filtering() {
+    let (few, many) = (shape(1, (16, 16), (6, 6), 3), shape(64, (16, 16), (6, 6), 3));
+    let (mut kernel, weight) = (Transformed::default(), values(16 * 16 * 9, 2));
+    kernel.set(&weight, Direction::Forward, &few, true);
+    kernel.set(&weight, Direction::Forward, &many, true);
+    let of = |kernel: &Transformed| kernel.kernels.iter().map(|(of, _)| *of).collect::<Vec<_>>();
+    assert_eq!(of(&kernel), [Filtering::F2x3, Filtering::F6x3]);
+    // What is there is used again: this weight is not looked at.
+    let x = grouped(&values(few.in_size(), 1), 1, 16, 36);
+    kernel.set(&[], Direction::Forward, &few, true);
+    let mut other = Transformed::default();
+    other.set(&weight, Direction::Forward, &few, true);
+    let by = |kernel| convolution_with(input(&x, &few), kernel, Direction::Forward, &few);
+    assert!(by(&kernel) == by(&other));
+    assert_eq!(of(&kernel).len(), 2);
 }
 
 #[test]
