@@ -111,16 +111,18 @@ __device__ void direct_gradient(const DirectArgs& a) {
     }
 }
 
-// The weight's gradient from the sums of all blocks.
+// The weight's gradient from the sums of all blocks. A block is (values, rows).
 template <int KERNEL_SIZE>
 __device__ void direct_sum(const DirectArgs& a) {
     constexpr u32 TAPS = KERNEL_SIZE * KERNEL_SIZE;
     const u32 i = blockIdx.x * blockDim.x + threadIdx.x, values = TAPS * a.channels;
-    if (i >= values) return;
-    double sum = 0;
+    double sums[1] = {};
+    if (i < values) {
 #pragma unroll 8
-    for (u32 block = 0; block < a.blocks; block++) sum += a.partial[size_t(block) * values + i];
-    a.dweight[i % a.channels * TAPS + i / a.channels] = float(sum);
+        for (u32 block = threadIdx.y; block < a.blocks; block += blockDim.y) sums[0] += a.partial[size_t(block) * values + i];
+    }
+    sum_over_rows<1>(sums);
+    if (threadIdx.y == 0 && i < values) a.dweight[i % a.channels * TAPS + i / a.channels] = float(sums[0]);
 }
 
 #define DIRECT(name, C, K)                                                  \

@@ -54,9 +54,9 @@ __device__ void joined(const StageArgs& a) {
     Z* z = static_cast<Z*>(a.z) + at(quad.image, quad.area, 0, a.channels, channel);
     const size_t step = a.channels;
     const Norm<N> norm(a.norm, a.channels, channel);
-    float bias[N], factor[4][N];
+    float bias[N];
     load_channels<N>(a.bias, channel, bias);
-    dropout<N>(a, quad, channel, factor);
+    const Dropout<N> dropout(a, quad, channel);
     auto load_m = [&](size_t place, float (&m)[N]) {
         float y[N];
         load_y<C, N>(a, c + place, bias, y);
@@ -84,7 +84,7 @@ __device__ void joined(const StageArgs& a) {
             }
         }
 #pragma unroll
-        for (int i = 0; i < N; i++) best[i] = factor[p][i] == 0 ? 0 : best[i] * factor[p][i];
+        for (int i = 0; i < N; i++) best[i] = dropout.of(p, i, best[i]);
         store<N>(z + position * step, best);
     }
 }
@@ -93,7 +93,7 @@ template <typename C, typename Z, int N>
 __device__ void joined_sums(const StageArgs& a) {
     const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N, area = a.height * a.width;
     C* da = static_cast<C*>(a.da);
-    double sums[N][2] = {};
+    double sums[2 * N] = {};
     if (channel < a.channels) {
         const Norm<N> norm(a.norm, a.channels, channel);
         const size_t step = a.channels;
@@ -103,8 +103,7 @@ __device__ void joined_sums(const StageArgs& a) {
             const Quad quad(a, item);
             const size_t first = at(quad.image, area, 0, a.channels, channel);
             const Z* z = static_cast<const Z*>(a.z) + at(quad.image, quad.area, 0, a.channels, channel);
-            float factor[4][N];
-            dropout<N>(a, quad, channel, factor);
+            const Dropout<N> dropout(a, quad, channel);
             for (u32 p = 0; p < 4; p++) {
                 const u32 position = quad.first + p;
                 if (position >= quad.area) break;
@@ -112,11 +111,7 @@ __device__ void joined_sums(const StageArgs& a) {
                 float dm[N];
                 load<N>(z + position * step, dm);
 #pragma unroll
-                for (int i = 0; i < N; i++) {
-                    // No select from an array by p, which would keep the factors in memory.
-                    const float kept = p == 0 ? factor[0][i] : p == 1 ? factor[1][i] : p == 2 ? factor[2][i] : factor[3][i];
-                    dm[i] = kept == 0 ? 0 : dm[i] * kept;
-                }
+                for (int i = 0; i < N; i++) dm[i] = dropout.of(p, i, dm[i]);
                 // The window's first maximum so far, its derivative and its y: of one pair, then of both.
                 float best[N] = {}, slope[N] = {}, of_best[N] = {};
                 u32 where[N] = {};
@@ -171,12 +166,9 @@ __device__ void joined_sums(const StageArgs& a) {
             store_skip<N>(a, place, none);
         }
 #pragma unroll
-        for (int i = 0; i < N; i++) sums[i][0] = gradient[i], sums[i][1] = product[i];
+        for (int i = 0; i < N; i++) sums[2 * i] = gradient[i], sums[2 * i + 1] = product[i];
     }
-    if (!a.gamma) return;
-    if (!sum_over_grid<N>(sums, channel, a.channels, a.sums)) return;
-#pragma unroll
-    for (int i = 0; i < N; i++) take_gradient_sums(a, channel + i, sums[i][0], sums[i][1]);
+    if (a.gamma) leave_sums(sums, channel, a.channels, a.partial);
 }
 
 #define JOINED(name, C, Z, N)                           \

@@ -18,12 +18,13 @@ struct OptimizerArgs {
     const Update* updates;       // one a step of the epoch
     double* norm;                // of all gradients; null where they are not clipped
     State* state;
-    Sums sums;  // its tickets: one, 0 between kernels
+    double* partial;  // what the blocks of `gradient_norm` leave
+    u32* ticket;      // 0 between kernels
     u32 parameters, halves;
     u32 decayed;  // parameters, from the first on, that decay
     u32 state_count;
     u32 rule;
-    u32 unused;
+    u32 blocks;  // of `gradient_norm`
 };
 
 __device__ inline float gradient(const OptimizerArgs& a, u32 i) {
@@ -32,14 +33,20 @@ __device__ inline float gradient(const OptimizerArgs& a, u32 i) {
 
 // The norm of all gradients together; a block is a column of threads.
 __device__ void gradient_norm(const OptimizerArgs& a) {
-    double sums[1][2] = {};
+    double sums[2] = {};
     for (u32 i = blockIdx.x * blockDim.y + threadIdx.y; i < a.parameters; i += gridDim.x * blockDim.y) {
         const double g = gradient(a, i);
-        sums[0][0] += g * g;
+        sums[0] += g * g;
     }
-    if (sum_over_grid<1>(sums, 0, 1, a.sums)) *a.norm = sqrt(sums[0][0]);
+    leave_sums(sums, 0, 1, a.partial);
 }
 KERNEL(gradient_norm_f32, OptimizerArgs, gradient_norm)
+
+__device__ void join_norm(const OptimizerArgs& a) {
+    double sums[2];
+    if (join_sums(a.partial, a.blocks, 0, 1, sums)) *a.norm = sqrt(sums[0]);
+}
+KERNEL(join_norm_f32, OptimizerArgs, join_norm)
 
 __device__ void optimizer(const OptimizerArgs& a) {
     const Update u = a.updates[a.state->step];
@@ -71,8 +78,8 @@ __device__ void optimizer(const OptimizerArgs& a) {
     for (u32 i = first; a.averages && i < a.state_count; i += stride) average(a.state_averages, i, a.states[i]);
     // The block that ends last ends the step.
     __syncthreads();
-    if (threadIdx.x != 0 || atomicAdd(a.sums.tickets, 1u) != gridDim.x - 1) return;
-    *a.sums.tickets = 0;
+    if (threadIdx.x != 0 || atomicAdd(a.ticket, 1u) != gridDim.x - 1) return;
+    *a.ticket = 0;
     a.state->step += 1;
 }
 KERNEL(optimizer_f32, OptimizerArgs, optimizer)

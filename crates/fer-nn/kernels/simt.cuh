@@ -14,11 +14,15 @@ using u8 = unsigned char;
 using u32 = unsigned int;
 using u64 = unsigned long long;
 
-// `KERNEL(name, Args, function)`: the kernel `name`, which calls `function(args)`.
+// `KERNEL(name, Args, function)`: the kernel `name`, which calls `function(args)`. `FULL_KERNEL` has few enough registers for
+// four blocks of 256 threads on a multiprocessor.
 #ifdef __CUDACC__
-#define KERNEL(name, Args, ...) \
-    extern "C" __global__ void __launch_bounds__(256) name(const __grid_constant__ Args args) { __VA_ARGS__(args); }
+#define BOUNDED(bounds, name, Args, ...) \
+    extern "C" __global__ void __launch_bounds__ bounds name(const __grid_constant__ Args args) { __VA_ARGS__(args); }
+#define KERNEL(name, Args, ...) BOUNDED((256), name, Args, __VA_ARGS__)
+#define FULL_KERNEL(name, Args, ...) BOUNDED((256, 4), name, Args, __VA_ARGS__)
 #else
+#define FULL_KERNEL KERNEL
 #define KERNEL(name, Args, ...) \
     static const emulator::Kernel name(#name, sizeof(Args), [](const void* args) { \
         __VA_ARGS__(*static_cast<const Args*>(args)); \
@@ -72,72 +76,61 @@ inline float product_f32(float a, float b) { return a * b; }
 inline float sum_f32(float a, float b) { return a + b; }
 #endif
 
+// What lies in shared memory is read again after this, rather than kept in registers.
+#ifdef __CUDACC__
+__device__ inline void read_again() { asm volatile("" ::: "memory"); }
+#else
+inline void read_again() {}
+#endif
+
 __device__ inline u32 div_up(u32 a, u32 b) { return (a + b - 1) / b; }
 
-// Two sums for each of `N` channels a thread, over a grid whose blocks are (lanes of channels, rows) and whose second
-// axis is tiles of channels. The order of the additions depends on the sizes alone, not on which block comes last.
-struct Sums {
-    double* partial;  // (blocks, channels, 2)
-    u32* tickets;     // one a tile of channels, 0 between kernels
-};
+// Sums over a grid are made in two launches: the blocks of the first, which are (lanes of channels, rows) and whose second
+// axis is tiles of channels, leave two sums a channel; the second joins them. The order of the additions depends on the sizes
+// alone.
 
-// Adds up over the block. The result is with the threads of the first row.
-template <int N>
-__device__ void sum_over_rows(double (&sums)[N][2]) {
-    __shared__ double shared[256 * N * 2];
+// Adds up `V` sums a thread over the rows of a block, which are a power of two. The result is with the threads of the first row.
+template <int V>
+__device__ void sum_over_rows(double (&sums)[V]) {
+    // Threads lie beside each other, so that those of a warp meet in no bank.
+    __shared__ double shared[V][256];
     const u32 lanes = blockDim.x, thread = threadIdx.y * lanes + threadIdx.x;
-    double* mine = shared + thread * N * 2;
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < N * 2; i++) mine[i] = sums[i / 2][i % 2];
     for (u32 rows = blockDim.y / 2; rows > 0; rows /= 2) {
         __syncthreads();
-        if (threadIdx.y < rows) {
-            const double* other = mine + rows * lanes * N * 2;
+        if (threadIdx.y >= rows && threadIdx.y < 2 * rows) {
 #pragma unroll
-            for (int i = 0; i < N * 2; i++) mine[i] += other[i];
+            for (int i = 0; i < V; i++) shared[i][thread] = sums[i];
+        }
+        __syncthreads();
+        if (threadIdx.y < rows) {
+#pragma unroll
+            for (int i = 0; i < V; i++) sums[i] += shared[i][thread + rows * lanes];
         }
     }
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < N * 2; i++) sums[i / 2][i % 2] = mine[i];
 }
 
-// Adds up over the grid: true in the threads, one for each vector of channels, that hold the result. They are of the
-// block that came last of its tile. The rows of a block must be a power of two.
-template <int N>
-__device__ bool sum_over_grid(double (&sums)[N][2], u32 channel, u32 channels, Sums to) {
-    sum_over_rows<N>(sums);
-    const bool inside = channel < channels;
-    if (threadIdx.y == 0 && inside) {
-        double* partial = to.partial + (size_t(blockIdx.x) * channels + channel) * 2;
+// Leaves the sums of a block in `partial`, (blocks, channels, 2): two for each of the `V/2` channels from `channel` on.
+template <int V>
+__device__ void leave_sums(double (&sums)[V], u32 channel, u32 channels, double* partial) {
+    sum_over_rows<V>(sums);
+    if (threadIdx.y != 0 || channel >= channels) return;
+    double* to = partial + (size_t(blockIdx.x) * channels + channel) * 2;
 #pragma unroll
-        for (int i = 0; i < N * 2; i++) partial[i] = sums[i / 2][i % 2];
-        __threadfence();
-    }
-    __shared__ u32 ticket;
-    __syncthreads();
-    if (threadIdx.y == 0 && threadIdx.x == 0) ticket = atomicAdd(to.tickets + blockIdx.y, 1u);
-    __syncthreads();
-    if (ticket != gridDim.x - 1) return false;
-    __threadfence();
-#pragma unroll
-    for (int i = 0; i < N * 2; i++) sums[i / 2][i % 2] = 0;
-    // Several blocks' are fetched before any is added: the time is that of the memory's answers.
-    constexpr int AHEAD = 4;
-    for (u32 block = threadIdx.y; inside && block < gridDim.x; block += AHEAD * blockDim.y) {
-        double fetched[AHEAD][N * 2];
-#pragma unroll
-        for (int k = 0; k < AHEAD; k++) {
-            const u32 other = block + k * blockDim.y;
-            const double* partial = to.partial + (size_t(other) * channels + channel) * 2;
-#pragma unroll
-            for (int i = 0; i < N * 2; i++) fetched[k][i] = other < gridDim.x ? __ldcg(partial + i) : 0;
+    for (int i = 0; i < V; i += 2) *reinterpret_cast<Packed<double, 2>*>(to + i) = {sums[i], sums[i + 1]};
+}
+
+// Joins what `blocks` blocks left of a channel: true in the thread that holds the result. A block is (channels, rows).
+__device__ inline bool join_sums(const double* partial, u32 blocks, u32 channel, u32 channels, double (&sums)[2]) {
+    sums[0] = sums[1] = 0;
+    if (channel < channels) {
+#pragma unroll 8
+        for (u32 block = threadIdx.y; block < blocks; block += blockDim.y) {
+            const double* from = partial + (size_t(block) * channels + channel) * 2;
+            const Packed<double, 2> of_block = *reinterpret_cast<const Packed<double, 2>*>(from);
+            sums[0] += of_block.values[0];
+            sums[1] += of_block.values[1];
         }
-#pragma unroll
-        for (int k = 0; k < AHEAD * N * 2; k++) sums[k % (N * 2) / 2][k % 2] += fetched[k / (N * 2)][k % (N * 2)];
     }
-    sum_over_rows<N>(sums);
-    if (threadIdx.y == 0 && threadIdx.x == 0) to.tickets[blockIdx.y] = 0;
-    return threadIdx.y == 0 && inside;
+    sum_over_rows<2>(sums);
+    return threadIdx.y == 0 && channel < channels;
 }

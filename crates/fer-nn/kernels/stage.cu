@@ -6,10 +6,11 @@
 // With `c` the convolution's result, `y = activation(c + bias)`, `n = (y − center)·scale + shift` and `z` the masked
 // maxima of `n`, three passes read `c` again rather than keep `y`:
 //
-//     moments          Σ y, Σ y² → center, scale, shift and the moving statistics
+//     moments          Σ y, Σ y²               join_moments     center, scale, shift and the moving statistics
 //     tail             z
-//     tail_sums        Σ dn, Σ dn·(y − center) → dγ, dβ, scale, slope, constant
-//     tail_backward    da = (scale·dn + slope·(y − center) + constant)·activation′, Σ da → dbias
+//     tail_sums        Σ dn, Σ dn·(y − center)  join_gradients   dγ, dβ, scale, slope, constant
+//     tail_backward    da = (scale·dn + slope·(y − center) + constant)·activation′
+//                      Σ da                     join_bias        dbias
 #include "tail.cuh"
 
 template <typename C, int N>
@@ -17,10 +18,9 @@ __device__ void moments(const StageArgs& a) {
     const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N, area = a.height * a.width;
     const u32 rows = a.batch * area;
     const C* c = static_cast<const C*>(a.c);
-    double sums[N][2] = {};
-    float from[N] = {};
+    double sums[2 * N] = {};
     if (channel < a.channels) {
-        float bias[N], of_values[N] = {}, of_squares[N] = {};
+        float bias[N], from[N], of_values[N] = {}, of_squares[N] = {};
         load_channels<N>(a.bias, channel, bias);
         // Measured from a value of the channel, so that a mean far from zero costs no precision.
         load_y<C, N>(a, c + at(0, area, 0, a.channels, channel), bias, from);
@@ -37,16 +37,23 @@ __device__ void moments(const StageArgs& a) {
             }
         }
 #pragma unroll
-        for (int i = 0; i < N; i++) sums[i][0] = of_values[i], sums[i][1] = of_squares[i];
+        for (int i = 0; i < N; i++) sums[2 * i] = of_values[i], sums[2 * i + 1] = of_squares[i];
     }
-    if (!sum_over_grid<N>(sums, channel, a.channels, a.sums)) return;
-#pragma unroll
-    for (int i = 0; i < N; i++) {
-        const double offset = sums[i][0] / rows, mean = from[i] + offset;
-        // Rounding may leave a little less than nothing.
-        const double variance = fmax(sums[i][1] / rows - offset * offset, 0.0);
-        take_moments(a, channel + i, mean, variance);
-    }
+    leave_sums(sums, channel, a.channels, a.partial);
+}
+
+template <typename C>
+__device__ void join_moments(const StageArgs& a) {
+    const u32 channel = blockIdx.x * blockDim.x + threadIdx.x;
+    double sums[2];
+    if (!join_sums(a.partial, a.blocks, channel, a.channels, sums)) return;
+    float bias[1], from[1];
+    load_channels<1>(a.bias, channel, bias);
+    load_y<C, 1>(a, static_cast<const C*>(a.c) + channel, bias, from);
+    const double rows = double(a.batch) * a.height * a.width;
+    const double offset = sums[0] / rows, mean = from[0] + offset;
+    // Rounding may leave a little less than nothing.
+    take_moments(a, channel, mean, fmax(sums[1] / rows - offset * offset, 0.0));
 }
 
 template <typename C, typename Z, int N>
@@ -58,9 +65,9 @@ __device__ void tail(const StageArgs& a) {
     Z* z = static_cast<Z*>(a.z) + at(quad.image, quad.area, 0, a.channels, channel);
     const size_t step = a.channels;
     const Norm<N> norm(a.norm, a.channels, channel);
-    float bias[N], factor[4][N];
+    float bias[N];
     load_channels<N>(a.bias, channel, bias);
-    dropout<N>(a, quad, channel, factor);
+    const Dropout<N> dropout(a, quad, channel);
 #pragma unroll
     for (u32 p = 0; p < 4; p++) {
         const u32 position = quad.first + p;
@@ -84,38 +91,42 @@ __device__ void tail(const StageArgs& a) {
             }
         }
 #pragma unroll
-        for (int i = 0; i < N; i++) best[i] = factor[p][i] == 0 ? 0 : best[i] * factor[p][i];
+        for (int i = 0; i < N; i++) best[i] = dropout.of(p, i, best[i]);
         store<N>(z + position * step, best);
     }
 }
 
-// Calls `each(y, k, i, dn)` for the values under the output positions of an item: value `k` of the window of channel
-// `i`, whose output's gradient is `dn`; afterwards `done(place of the value k, k)`.
+// Calls `each(y, y − center, k, i, dn, counts)` for the values under the output positions of an item: value `k` of the window of
+// channel `i`, whose output's gradient is `dn`, and whether it is the maximum; afterwards `done(place of the value k, k)`.
 template <typename C, typename Z, int N, typename Each, typename Done>
-__device__ inline void visit(const StageArgs& a, u32 item, u32 channel, const float (&bias)[N], const Norm<N>& norm,
-                             Each each, Done done) {
+__device__ inline void visit(const StageArgs& a, u32 item, u32 channel, const Constants<N>& constants, Each each, Done done) {
+    using Of = Constants<N>;
     const u32 area = a.height * a.width;
     const Quad quad(a, item);
     const size_t first = at(quad.image, area, 0, a.channels, channel);
     const C* c = static_cast<const C*>(a.c) + first;
     const Z* z = static_cast<const Z*>(a.z) + at(quad.image, quad.area, 0, a.channels, channel);
     const size_t step = a.channels;
-    float factor[4][N];
-    dropout<N>(a, quad, channel, factor);
-#pragma unroll
+    const Dropout<N> dropout(a, quad, channel);
+    // One position after the other: more of them at once take registers that more threads have use for.
+#pragma unroll 1
     for (u32 p = 0; p < 4; p++) {
         const u32 position = quad.first + p;
         if (position >= quad.area) break;
-        float dn[N];
+        read_again();
+        float dn[N], bias[N];
         load<N>(z + position * step, dn);
 #pragma unroll
-        for (int i = 0; i < N; i++) dn[i] = factor[p][i] == 0 ? 0 : dn[i] * factor[p][i];
+        for (int i = 0; i < N; i++) {
+            dn[i] = dropout.of(p, i, dn[i]);
+            bias[i] = constants.of(Of::BIAS, i);
+        }
         const size_t place = quad.place(a, position) * step;
         if (!a.pool) {
             float y[N];
             load_y<C, N>(a, c + place, bias, y);
 #pragma unroll
-            for (int i = 0; i < N; i++) each(y[i], 0, i, dn[i], true);
+            for (int i = 0; i < N; i++) each(y[i], y[i] - constants.of(Of::CENTER, i), 0, i, dn[i], true);
             done(first + place, 0);
             continue;
         }
@@ -125,10 +136,12 @@ __device__ inline void visit(const StageArgs& a, u32 item, u32 channel, const fl
         for (int k = 0; k < 4; k++) load_y<C, N>(a, c + members[k], bias, y[k]);
 #pragma unroll
         for (int i = 0; i < N; i++) {
-            const u32 maximum = first_maximum(norm.apply(i, y[0][i]), norm.apply(i, y[1][i]), norm.apply(i, y[2][i]),
-                                              norm.apply(i, y[3][i]));
+            const float center = constants.of(Of::CENTER, i), scale = constants.of(Of::SCALE, i);
+            const float shift = constants.of(Of::SHIFT, i);
+            auto norm = [&](float y) { return fmaf(y - center, scale, shift); };
+            const u32 maximum = first_maximum(norm(y[0][i]), norm(y[1][i]), norm(y[2][i]), norm(y[3][i]));
 #pragma unroll
-            for (u32 k = 0; k < 4; k++) each(y[k][i], k, i, dn[i], k == maximum);
+            for (u32 k = 0; k < 4; k++) each(y[k][i], y[k][i] - center, k, i, dn[i], k == maximum);
         }
 #pragma unroll
         for (u32 k = 0; k < 4; k++) done(first + members[k], k);
@@ -138,66 +151,77 @@ __device__ inline void visit(const StageArgs& a, u32 item, u32 channel, const fl
 template <typename C, typename Z, int N>
 __device__ void tail_sums(const StageArgs& a) {
     const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N;
-    double sums[N][2] = {};
+    const Constants<N> constants(a, channel);
+    double sums[2 * N] = {};
     if (channel < a.channels) {
-        const Norm<N> norm(a.norm, a.channels, channel);
-        float bias[N], gradient[N] = {}, product[N] = {};
-        load_channels<N>(a.bias, channel, bias);
+        float gradient[N] = {}, product[N] = {};
         for (u32 item = blockIdx.x * blockDim.y + threadIdx.y; item < items(a); item += gridDim.x * blockDim.y) {
-            auto each = [&](float y, u32, int i, float dn, bool counts) {
+            auto each = [&](float, float from_center, u32, int i, float dn, bool counts) {
                 if (!counts) return;
                 gradient[i] += dn;
-                product[i] = fmaf(dn, y - norm.center[i], product[i]);
+                product[i] = fmaf(dn, from_center, product[i]);
             };
-            visit<C, Z, N>(a, item, channel, bias, norm, each, [](size_t, u32) {});
+            visit<C, Z, N>(a, item, channel, constants, each, [](size_t, u32) {});
         }
 #pragma unroll
-        for (int i = 0; i < N; i++) sums[i][0] = gradient[i], sums[i][1] = product[i];
+        for (int i = 0; i < N; i++) sums[2 * i] = gradient[i], sums[2 * i + 1] = product[i];
     }
-    if (!sum_over_grid<N>(sums, channel, a.channels, a.sums)) return;
-#pragma unroll
-    for (int i = 0; i < N; i++) take_gradient_sums(a, channel + i, sums[i][0], sums[i][1]);
+    leave_sums(sums, channel, a.channels, a.partial);
 }
+
+__device__ void join_gradients(const StageArgs& a) {
+    const u32 channel = blockIdx.x * blockDim.x + threadIdx.x;
+    double sums[2];
+    if (join_sums(a.partial, a.blocks, channel, a.channels, sums)) take_gradient_sums(a, channel, sums[0], sums[1]);
+}
+KERNEL(join_gradients_f32, StageArgs, join_gradients)
 
 template <typename C, typename Z, int N>
 __device__ void tail_backward(const StageArgs& a) {
+    using Of = Constants<N>;
     const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N, area = a.height * a.width;
+    const Constants<N> constants(a, channel);
     C* da = static_cast<C*>(a.da);
-    double sums[N][2] = {};
+    double sums[2 * N] = {};
     if (channel < a.channels) {
-        const Norm<N> norm(a.norm, a.channels, channel);
-        const Slopes<N> slopes(a.slopes, a.channels, channel);
-        float bias[N], of_da[N] = {};
-        load_channels<N>(a.bias, channel, bias);
-        auto gradient = [&](float y, int i, float dn) {
-            const float inner = fmaf(slopes.slope[i], y - norm.center[i], slopes.constant[i]);
-            const float v = fmaf(slopes.scale[i], dn, inner) * derivative(y, a.activation, a.slope);
+        float of_da[N] = {};
+        auto gradient = [&](float y, float from_center, int i, float dn) {
+            const float inner = fmaf(constants.of(Of::SLOPE, i), from_center, constants.of(Of::CONSTANT, i));
+            const float v = fmaf(constants.of(Of::FACTOR, i), dn, inner) * derivative(y, a.activation, a.slope);
             of_da[i] += v;
             return v;
         };
         for (u32 item = blockIdx.x * blockDim.y + threadIdx.y; item < items(a); item += gridDim.x * blockDim.y) {
             float out[4][N];
-            auto each = [&](float y, u32 k, int i, float dn, bool counts) { out[k][i] = gradient(y, i, counts ? dn : 0); };
+            auto each = [&](float y, float from_center, u32 k, int i, float dn, bool counts) {
+                out[k][i] = gradient(y, from_center, i, counts ? dn : 0);
+            };
             auto done = [&](size_t place, u32 k) { store<N>(da + place, out[k]); };
-            visit<C, Z, N>(a, item, channel, bias, norm, each, done);
+            visit<C, Z, N>(a, item, channel, constants, each, done);
         }
         const Uncovered uncovered(a);
         for (u32 row = blockIdx.x * blockDim.y + threadIdx.y; row < uncovered.count; row += gridDim.x * blockDim.y) {
             const size_t place = at(row / uncovered.of_image, area, uncovered.position(a, row), a.channels, channel);
-            float y[N];
+            float y[N], bias[N];
+#pragma unroll
+            for (int i = 0; i < N; i++) bias[i] = constants.of(Of::BIAS, i);
             load_y<C, N>(a, static_cast<const C*>(a.c) + place, bias, y);
 #pragma unroll
-            for (int i = 0; i < N; i++) y[i] = gradient(y[i], i, 0);
+            for (int i = 0; i < N; i++) y[i] = gradient(y[i], y[i] - constants.of(Of::CENTER, i), i, 0);
             store<N>(da + place, y);
         }
 #pragma unroll
-        for (int i = 0; i < N; i++) sums[i][0] = of_da[i];
+        for (int i = 0; i < N; i++) sums[2 * i] = of_da[i];
     }
-    if (!sum_over_grid<N>(sums, channel, a.channels, a.sums)) return;
-#pragma unroll
-    for (int i = 0; i < N; i++)
-        if (a.dbias) a.dbias[channel + i] = float(sums[i][0]);
+    if (a.dbias) leave_sums(sums, channel, a.channels, a.partial);
 }
+
+__device__ void join_bias(const StageArgs& a) {
+    const u32 channel = blockIdx.x * blockDim.x + threadIdx.x;
+    double sums[2];
+    if (join_sums(a.partial, a.blocks, channel, a.channels, sums)) a.dbias[channel] = float(sums[0]);
+}
+KERNEL(join_bias_f32, StageArgs, join_bias)
 
 // By the moving statistics: what a channel is normalised by.
 __device__ void moving_norm(const StageArgs& a) {
@@ -206,16 +230,19 @@ __device__ void moving_norm(const StageArgs& a) {
 }
 KERNEL(moving_norm_f32, StageArgs, moving_norm)
 
-#define MOMENTS(name, C, N) KERNEL(moments_##name, StageArgs, (moments<C, N>))
-#define TAILS(name, C, Z, N)                                    \
-    KERNEL(tail_##name, StageArgs, (tail<C, Z, N>))             \
-    KERNEL(tail_sums_##name, StageArgs, (tail_sums<C, Z, N>))   \
-    KERNEL(tail_backward_##name, StageArgs, (tail_backward<C, Z, N>))
+#define MOMENTS(name, C, N) FULL_KERNEL(moments_##name, StageArgs, (moments<C, N>))
+#define TAILS(name, C, Z, N)                                       \
+    FULL_KERNEL(tail_##name, StageArgs, (tail<C, Z, N>))           \
+    FULL_KERNEL(tail_sums_##name, StageArgs, (tail_sums<C, Z, N>)) \
+    FULL_KERNEL(tail_backward_##name, StageArgs, (tail_backward<C, Z, N>))
 
 MOMENTS(f32_4, float, 4)
 MOMENTS(f32_1, float, 1)
+MOMENTS(bf16_8, bf16, 8)
 MOMENTS(bf16_4, bf16, 4)
 MOMENTS(bf16_1, bf16, 1)
+KERNEL(join_moments_f32, StageArgs, join_moments<float>)
+KERNEL(join_moments_bf16, StageArgs, join_moments<bf16>)
 TAILS(f32_f32_4, float, float, 4)
 TAILS(f32_f32_1, float, float, 1)
 TAILS(bf16_bf16_4, bf16, bf16, 4)

@@ -24,7 +24,7 @@ struct StageArgs {
     float* slopes;    // (3, channels): scale, slope, constant
     float *dgamma, *dbeta, *dbias;
     const State* state;
-    Sums sums;
+    double* partial;  // what the blocks of a kernel that adds up leave
     double momentum, epsilon;
     double correction;  // of the variance that enters the moving variance
     u32 batch, height, width, channels;
@@ -35,7 +35,7 @@ struct StageArgs {
     u32 dropout;               // whether there is any
     u32 purpose, threshold;
     float kept;  // 1/(1 − rate)
-    u32 unused;
+    u32 blocks;  // that left sums
 };
 
 // The mean rounded to f32 is what values are measured from; what the rounding left goes into the constant terms.

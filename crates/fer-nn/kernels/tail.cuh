@@ -78,15 +78,25 @@ struct Norm {
     __device__ float apply(int i, float y) const { return fmaf(y - center[i], scale[i], shift[i]); }
 };
 
-// The factors of the gradient that goes back through the normalisation.
+// What the channels of a block are changed by, back through a stage, in the block's shared memory: registers are dearer there.
+// `FACTOR`, `SLOPE` and `CONSTANT` are those of the gradient that goes back through the normalisation.
 template <int N>
-struct Slopes {
-    float scale[N], slope[N], constant[N];
-    __device__ Slopes(const float* slopes, u32 channels, u32 channel) {
-        load_channels<N>(slopes, channel, scale);
-        load_channels<N>(slopes + channels, channel, slope);
-        load_channels<N>(slopes + 2 * channels, channel, constant);
+struct Constants {
+    enum Which { BIAS, CENTER, SCALE, SHIFT, FACTOR, SLOPE, CONSTANT, COUNT };
+    const float* mine;
+    // All threads of a block come here.
+    __device__ Constants(const StageArgs& a, u32 channel) {
+        __shared__ float values[COUNT * N * 32];
+        mine = values + threadIdx.x;
+        for (u32 i = threadIdx.y; i < COUNT * N; i += blockDim.y) {
+            const u32 which = i / N, at = channel + i % N;
+            const float* from = which == BIAS ? a.bias : which < FACTOR ? a.norm : a.slopes;
+            const u32 row = which == BIAS ? 0 : which < FACTOR ? which - CENTER : which - FACTOR;
+            values[i * 32 + threadIdx.x] = from && at < a.channels ? from[row * a.channels + at] : 0;
+        }
+        __syncthreads();
     }
+    __device__ float of(Which which, int i) const { return mine[(which * N + i) * 32]; }
 };
 
 // The greater; the first when they are equal, NaN when either is.
@@ -116,24 +126,27 @@ struct Quad {
     }
 };
 
-// The factors of dropout at the positions of a quad: value `lane` of a group of sixteen channels at position p of a
+// What dropout keeps of `N` channels at the positions of a quad: value `lane` of a group of sixteen channels at position p of a
 // plane takes word p mod 4 of block 16·(plane·⌈area/4⌉ + p/4) + lane.
 template <int N>
-__device__ inline void dropout(const StageArgs& a, const Quad& quad, u32 channel, float (&factor)[4][N]) {
+struct Dropout {
+    u32 keeps = ~0u;  // bit p·N + i
+    float scale = 1;
+    __device__ Dropout(const StageArgs& a, const Quad& quad, u32 channel) {
+        if (!a.dropout) return;
+        keeps = 0;
+        scale = a.kept;
 #pragma unroll
-    for (int i = 0; i < N; i++) {
-        if (!a.dropout) {
+        for (int i = 0; i < N; i++) {
+            const u32 group = quad.image * div_up(a.channels, 16) + (channel + i) / 16;
+            const u32 block = 16 * (group * quad.quads + quad.first / 4) + (channel + i) % 16;
+            const Words words = philox(a.state->seed, a.purpose, a.state->epoch, a.state->step, block);
 #pragma unroll
-            for (int p = 0; p < 4; p++) factor[p][i] = 1;
-            continue;
+            for (int p = 0; p < 4; p++) keeps |= u32(words.word[p] >= a.threshold) << (p * N + i);
         }
-        const u32 group = quad.image * div_up(a.channels, 16) + (channel + i) / 16;
-        const u32 block = 16 * (group * quad.quads + quad.first / 4) + (channel + i) % 16;
-        const Words words = philox(a.state->seed, a.purpose, a.state->epoch, a.state->step, block);
-#pragma unroll
-        for (int p = 0; p < 4; p++) factor[p][i] = words.word[p] >= a.threshold ? a.kept : 0;
     }
-}
+    __device__ float of(u32 p, int i, float x) const { return keeps >> (p * N + i) & 1 ? x * scale : 0; }
+};
 
 __device__ inline u32 items(const StageArgs& a) { return a.batch * Quad(a, 0).quads; }
 

@@ -38,7 +38,6 @@ args! {
         dbias: Address,
         state: Address,
         partial: Address,
-        tickets: Address,
         momentum: f64,
         epsilon: f64,
         correction: f64,
@@ -57,7 +56,7 @@ args! {
         purpose: u32,
         threshold: u32,
         kept: f32,
-        unused: u32,
+        blocks: u32,
     }
     /// `direct.cu`
     DirectArgs {
@@ -108,13 +107,13 @@ args! {
         norm: Address,
         state: Address,
         partial: Address,
-        tickets: Address,
+        ticket: Address,
         parameters: u32,
         halves: u32,
         decayed: u32,
         state_count: u32,
         rule: u32,
-        unused: u32,
+        blocks: u32,
     }
     /// `Standard` of `standard.cuh`
     StandardArgs {

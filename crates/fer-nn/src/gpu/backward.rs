@@ -5,9 +5,10 @@ use candle_core::Result;
 use super::args::{AddArgs, MeanArgs, StageArgs};
 use super::assignment::Gradient;
 use super::card::{Address, Direction, Gpu, Half, Kind, Product};
+use super::forward::join;
 use super::program::{Phase, Prepared, Program};
 use super::sizes::{Sizes, Work, is_result};
-use super::spread::{Spread, THREADS};
+use super::spread::{Launch, Spread, THREADS};
 use crate::Activation;
 use crate::geometry::ConvShape;
 use crate::plan::{Source, Stage};
@@ -34,16 +35,19 @@ impl<G: Gpu> Program<G> {
     fn tail_back(&self, i: usize, stage: &Stage, sizes: &Sizes) -> Result<()> {
         let back = self.stages[i].back;
         let args = StageArgs { z: back.dz, da: back.da, ..self.stage_args(i, sizes, Phase::Train) };
-        let sums = |spread: &Spread, items: usize| spread.sums(items, 2);
         if stage.is_simple() {
             if stage.norm.is_some() {
-                self.tail("tail_sums", sizes, &args, sums)?;
+                let launch = self.tail("tail_sums", sizes, &args, Spread::sums)?;
+                join(self.gpu(), "join_gradients_f32", launch, &args)?;
             }
-            return self.tail("tail_backward", sizes, &args, sums);
+            return self.result_back(sizes, &args);
         }
         let Gradient { at: dskip, adds } = back.skip.unwrap_or_default();
         let joined = StageArgs { dskip, adds_skip: u32::from(adds), ..args };
-        self.tail("joined_sums", sizes, &joined, sums)?;
+        let launch = self.tail("joined_sums", sizes, &joined, Spread::sums)?;
+        if stage.norm.is_some() {
+            join(self.gpu(), "join_gradients_f32", launch, &args)?;
+        }
         // The gradient before what was joined is in the place of the result's, which may be it.
         let is_done =
             stage.norm.is_none() && args.bias == Address::NONE && stage.activation == Activation::Linear;
@@ -51,7 +55,16 @@ impl<G: Gpu> Program<G> {
             return Ok(());
         }
         let args = StageArgs { z: back.da, pool: 0, dropout: 0, ..args };
-        self.tail("tail_backward", &Sizes { out: sizes.kind, pool: false, ..*sizes }, &args, sums)
+        self.result_back(&Sizes { out: sizes.kind, pool: false, ..*sizes }, &args)
+    }
+
+    /// The last pass back: the gradient of a stage's result, and of its bias.
+    fn result_back(&self, sizes: &Sizes, args: &StageArgs) -> Result<()> {
+        let launch = self.tail("tail_backward", sizes, args, Spread::sums)?;
+        match args.dbias {
+            Address::NONE => Ok(()),
+            _ => join(self.gpu(), "join_bias_f32", launch, args),
+        }
     }
 
     /// Of a stage that only adds: both gradients are that of its output, changed by what follows the addition.
@@ -138,13 +151,13 @@ impl<G: Gpu> Program<G> {
     }
 
     fn direct_back(&self, i: usize, sizes: &Sizes, s: &ConvShape) -> Result<()> {
-        let spread = Spread::of(s.out_channels, 2);
+        let spread = Spread::of(s.out_channels, &[2]);
         let (kernel, kind) = (s.kernel.0, sizes.kind.name());
-        let grid = spread.sums(s.batch * s.out_height, 1);
-        let args = self.direct_args(i, s, self.stages[i].back.da, grid[0], Phase::Train);
+        let launch = spread.sums(s.batch * s.out_height);
+        let args = self.direct_args(i, s, self.stages[i].back.da, launch.grid[0], Phase::Train);
         let name = format!("direct_gradient_{kind}_{kernel}_{}", spread.vector);
-        self.gpu().launch(&name, grid, spread.block, &args)?;
+        launch.queue(self.gpu(), &name, &args)?;
         let values = s.out_channels * kernel * kernel;
-        self.gpu().launch(&format!("direct_sum_{kernel}"), [values.div_ceil(64), 1], [64, 1], &args)
+        Launch::joining(values).queue(self.gpu(), &format!("direct_sum_{kernel}"), &args)
     }
 }

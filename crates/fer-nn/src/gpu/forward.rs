@@ -6,13 +6,10 @@ use super::args::{DirectArgs, LayoutArgs, MeanArgs, StageArgs};
 use super::card::{Address, Direction, Gpu, Half, Kind, Product};
 use super::program::{Phase, Prepared, Program};
 use super::sizes::{Sizes, Work, is_result};
-use super::spread::{Spread, THREADS};
+use super::spread::{Launch, Spread, THREADS};
 use crate::geometry::ConvShape;
 use crate::plan::Source;
 use crate::{Activation, Mask};
-
-/// Rows that a thread adds up before another is started for the rest.
-const ROWS_A_THREAD: usize = 8;
 
 impl<G: Gpu> Program<G> {
     /// Queues the constants of the normalisations by the moving statistics.
@@ -37,18 +34,25 @@ impl<G: Gpu> Program<G> {
             self.compute(prepared, i, phase)?;
             let args = self.stage_args(i, sizes, phase);
             if phase == Phase::Train && stage.norm.is_some() {
-                let spread = Spread::of(sizes.channels, 4);
-                let name = format!("moments_{}_{}", sizes.kind.name(), spread.vector);
-                let grid = spread.sums(sizes.batch * sizes.area(), ROWS_A_THREAD);
-                self.gpu().launch(&name, grid, spread.block, &args)?;
+                self.moments(sizes, &args)?;
             }
             if is_result(stage, sizes) || (i + 1 == prepared.sizes.len() && !last) {
                 continue;
             }
             let name = if stage.is_simple() { tail_kernel(stage.activation) } else { "joined" };
-            self.tail(name, sizes, &args, |spread, items| spread.grid(items))?;
+            self.tail(name, sizes, &args, Spread::each)?;
         }
         Ok(())
+    }
+
+    /// Queues the batch's moments of a stage.
+    fn moments(&self, sizes: &Sizes, args: &StageArgs) -> Result<()> {
+        let kind = sizes.kind.name();
+        let vectors: &[usize] = if sizes.kind == Kind::Bf16 { &[8, 4] } else { &[4] };
+        let spread = Spread::of(sizes.channels, vectors);
+        let launch = spread.sums(sizes.batch * sizes.area());
+        launch.queue(self.gpu(), &format!("moments_{kind}_{}", spread.vector), args)?;
+        join(self.gpu(), &format!("join_moments_{kind}"), launch, args)
     }
 
     /// Brings the images into the forms in which the stages read them.
@@ -77,11 +81,11 @@ impl<G: Gpu> Program<G> {
         let (x, to) = (self.source(i, sizes), self.stages[i].c);
         match (sizes.work, &prepared.convolutions[i]) {
             (Work::Direct(s), _) => {
-                let spread = Spread::of(s.out_channels, 4);
+                let spread = Spread::of(s.out_channels, &[4]);
                 let name = format!("direct_{}_{}_{}", sizes.kind.name(), s.kernel.0, spread.vector);
                 let items = s.batch * s.out_height * s.out_width.div_ceil(8);
                 let args = self.direct_args(i, &s, to, 0, phase);
-                self.gpu().launch(&name, spread.grid(items), spread.block, &args)
+                spread.each(items).queue(self.gpu(), &name, &args)
             }
             (_, Some(conv)) => {
                 let weight = self.weight(i, sizes, phase);
@@ -140,13 +144,15 @@ impl<G: Gpu> Program<G> {
         name: &str,
         sizes: &Sizes,
         args: &StageArgs,
-        grid: impl Fn(&Spread, usize) -> [usize; 2],
-    ) -> Result<()> {
-        let spread = Spread::of(sizes.channels, 4);
+        launch: impl Fn(&Spread, usize) -> Launch,
+    ) -> Result<Launch> {
+        let spread = Spread::of(sizes.channels, &[4]);
         let (height, width) = sizes.out_size();
         let items = sizes.batch * (height * width).div_ceil(4);
         let name = format!("{name}_{}_{}_{}", sizes.kind.name(), sizes.out.name(), spread.vector);
-        self.gpu().launch(&name, grid(&spread, items), spread.block, args)
+        let launch = launch(&spread, items);
+        launch.queue(self.gpu(), &name, args)?;
+        Ok(launch)
     }
 
     pub(super) fn direct_args(
@@ -193,7 +199,6 @@ impl<G: Gpu> Program<G> {
             moments: memory.moments,
             state: self.state,
             partial: self.partial,
-            tickets: self.tickets,
             batch: sizes.batch as u32,
             height: sizes.height as u32,
             width: sizes.width as u32,
@@ -237,6 +242,12 @@ impl<G: Gpu> Program<G> {
     fn is_half_output(&self, batch: usize, stage: usize) -> bool {
         self.prepared(batch).is_ok_and(|prepared| prepared.sizes[stage].out == Kind::Bf16)
     }
+}
+
+/// Queues the kernel that joins the sums which the blocks of a launch leave.
+pub(super) fn join(gpu: &impl Gpu, kernel: &str, left_by: Launch, args: &StageArgs) -> Result<()> {
+    let args = StageArgs { blocks: left_by.grid[0] as u32, ..*args };
+    Launch::joining(args.channels as usize).queue(gpu, kernel, &args)
 }
 
 /// The kernel of what follows a result, with this activation and nothing joined: the fast one has few activations.

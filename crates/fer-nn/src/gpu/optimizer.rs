@@ -18,6 +18,7 @@ pub(super) struct Optimizer {
     /// The norm of all gradients, and what its sums need.
     norm: Address,
     partial: Address,
+    ticket: Address,
     /// One for each step of an epoch.
     updates: Address,
 }
@@ -32,6 +33,7 @@ impl Optimizer {
             v: if rule == Rule::Adaptive { memory.zeros::<f32>(len)? } else { Address::NONE },
             norm: memory.zeros::<f64>(1)?,
             partial: memory.zeros::<f64>(2 * BLOCKS)?,
+            ticket: memory.zeros::<u32>(1)?,
             updates: memory.zeros::<Update>(steps)?,
         })
     }
@@ -46,6 +48,7 @@ impl Optimizer {
         let parameters = &program.parameters;
         let Parameters { len, halves, trained, .. } = *parameters;
         let averages = parameters.averages.unwrap_or_default();
+        let norm_blocks = len.div_ceil(THREADS * 8).clamp(1, BLOCKS);
         let args = OptimizerArgs {
             weights: trained.weights,
             m: self.m,
@@ -60,7 +63,7 @@ impl Optimizer {
             norm: if clips { self.norm } else { Address::NONE },
             state: program.state,
             partial: self.partial,
-            tickets: program.tickets,
+            ticket: self.ticket,
             parameters: len as u32,
             halves: halves as u32,
             decayed: if self.decays_all { len } else { parameters.weights } as u32,
@@ -69,12 +72,12 @@ impl Optimizer {
                 Rule::Adaptive => 0,
                 Rule::Momentum => 1,
             },
-            unused: 0,
+            blocks: norm_blocks as u32,
         };
         let gpu = &*program.memory.gpu;
         if clips {
-            let blocks = len.div_ceil(THREADS * 8).clamp(1, BLOCKS);
-            gpu.launch("gradient_norm_f32", [blocks, 1], [1, THREADS], &args)?;
+            gpu.launch("gradient_norm_f32", [norm_blocks, 1], [1, THREADS], &args)?;
+            gpu.launch("join_norm_f32", [1, 1], [1, THREADS], &args)?;
         }
         // Enough blocks to keep any card's memory busy.
         let blocks = len.div_ceil(THREADS * 4).clamp(1, 2048);

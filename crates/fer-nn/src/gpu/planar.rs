@@ -11,9 +11,9 @@ use fer_rand::Stream;
 
 use super::args::{LayerArgs, LayoutArgs, StageArgs, State};
 use super::card::{Address, Gpu};
-use super::forward::number;
+use super::forward::{join, number};
 use super::memory::Memory;
-use super::spread::{BLOCKS, Spread, THREADS, tiles};
+use super::spread::{BLOCKS, Spread, THREADS};
 use crate::Activation;
 use crate::geometry::Windows;
 use crate::mask::threshold;
@@ -142,7 +142,6 @@ impl<G: Gpu> Planar<G> {
     fn stage(&self, [batch, channels, area]: Planes) -> Result<StageArgs> {
         Ok(StageArgs {
             partial: self.memory.zeros::<f64>(2 * BLOCKS * channels)?,
-            tickets: self.memory.zeros::<u32>(tiles(channels))?,
             norm: self
                 .memory
                 .holding(&[vec![0.0_f32; channels], vec![1.0; channels], vec![0.0; channels]].concat())?,
@@ -154,18 +153,26 @@ impl<G: Gpu> Planar<G> {
         })
     }
 
-    /// Queues a kernel over all values, or, for `sums`, one that adds up.
-    fn launch(
+    /// Queues a kernel over all values.
+    fn launch(&self, kernel: &str, [batch, channels, area]: Planes, args: &StageArgs) -> Result<()> {
+        let spread = Spread::of(channels, &[4]);
+        let launch = spread.each(batch * area.div_ceil(4));
+        launch.queue(self.gpu(), &format!("{kernel}_{}", spread.vector), args)
+    }
+
+    /// Queues a kernel that adds up so many rows, and the one that joins the sums of its blocks, if any does.
+    fn sums(
         &self,
         kernel: &str,
-        [batch, channels, area]: Planes,
-        sums: bool,
+        joins: Option<&str>,
+        channels: usize,
+        rows: usize,
         args: &StageArgs,
     ) -> Result<()> {
-        let spread = Spread::of(channels, 4);
-        let quads = batch * area.div_ceil(4);
-        let grid = if sums { spread.sums(quads, 2) } else { spread.grid(quads) };
-        self.gpu().launch(&format!("{kernel}_{}", spread.vector), grid, spread.block, args)
+        let spread = Spread::of(channels, &[4]);
+        let launch = spread.sums(rows);
+        launch.queue(self.gpu(), &format!("{kernel}_{}", spread.vector), args)?;
+        joins.map_or(Ok(()), |joins| join(self.gpu(), joins, launch, args))
     }
 
     /// An activation, or the gradient before it from what tells its derivative and the gradient after it.
@@ -189,7 +196,8 @@ impl<G: Gpu> Planar<G> {
         let slopes = self.memory.holding(&slopes)?;
         let da = self.memory.zeros::<f32>(len(planes))?;
         let args = StageArgs { c: z, z, da, slopes, dbias: to, ..self.stage(planes)? };
-        self.launch("tail_backward_f32_f32", planes, true, &args)
+        let quads = planes[0] * planes[2].div_ceil(4);
+        self.sums("tail_backward_f32_f32", Some("join_bias_f32"), planes[1], quads, &args)
     }
 
     /// Inverted dropout with the numbers of `stream`.
@@ -201,7 +209,7 @@ impl<G: Gpu> Planar<G> {
         self.planar(y, planes, |z| {
             let purpose = purpose.number();
             let args = StageArgs { c, z, state, dropout: 1, purpose, threshold, kept, ..self.stage(planes)? };
-            self.launch("tail_f32_f32", planes, false, &args)
+            self.launch("tail_f32_f32", planes, &args)
         })
     }
 

@@ -11,7 +11,7 @@ use super::card::{Address, Gpu, Half, Kind};
 use super::memory::Memory;
 use super::parameters::{Parameters, Values};
 use super::sizes::{Sizes, Unsupported, Work, sizes};
-use super::spread::{BLOCKS, tiles};
+use super::spread::BLOCKS;
 use crate::Precision;
 use crate::plan::{Plan, Source};
 
@@ -52,7 +52,6 @@ pub(super) struct Program<G: Gpu> {
     pub state: Address,
     pub(super) partial: Address,
     pub(super) direct_partial: Address,
-    pub tickets: Address,
     prepared: BTreeMap<usize, Prepared<G>>,
 }
 
@@ -106,7 +105,6 @@ impl<G: Gpu> Program<G> {
             state: memory.zeros::<State>(1)?,
             partial: memory.zeros::<f64>(2 * BLOCKS * most(&|sizes| sizes.channels).max(1))?,
             direct_partial: memory.zeros::<f32>(trained(most(&direct)))?,
-            tickets: memory.zeros::<u32>(tiles(most(&|sizes| sizes.channels)))?,
             prepared: BTreeMap::new(),
             capacity: images,
             memory,

@@ -6,16 +6,13 @@ use super::{Planar, Planes};
 use crate::channel::Channel;
 use crate::gpu::args::StageArgs;
 use crate::gpu::card::{Address, Gpu};
-use crate::gpu::spread::Spread;
 
 impl<G: Gpu> Planar<G> {
     /// The means and biased variances of every channel.
     pub fn moments(&self, x: Address, planes: Planes) -> Result<[Vec<f64>; 2]> {
         let c = self.last(x, planes)?;
         let args = StageArgs { c, ..self.with_moments(planes)? };
-        let spread = Spread::of(planes[1], 4);
-        let grid = spread.sums(planes[0] * planes[2], 8);
-        self.gpu().launch(&format!("moments_f32_{}", spread.vector), grid, spread.block, &args)?;
+        self.sums("moments_f32", Some("join_moments_f32"), planes[1], planes[0] * planes[2], &args)?;
         self.two(args.moments, planes[1])
     }
 
@@ -31,7 +28,7 @@ impl<G: Gpu> Planar<G> {
         let c = self.last(x, planes)?;
         let norm = self.norm(channels, |c| channels[c].affine(beta[c]))?;
         self.planar(y, planes, |z| {
-            self.launch("tail_f32_f32", planes, false, &StageArgs { c, z, norm, ..self.stage(planes)? })
+            self.launch("tail_f32_f32", planes, &StageArgs { c, z, norm, ..self.stage(planes)? })
         })
     }
 
@@ -45,7 +42,8 @@ impl<G: Gpu> Planar<G> {
         let [c, z] = [self.last(x, planes)?, self.last(dy, planes)?];
         let norm = self.norm(channels, |_| [1.0, 0.0])?;
         let args = StageArgs { c, z, norm, ..self.with_moments(planes)? };
-        self.launch("tail_sums_f32_f32", planes, true, &args)?;
+        let quads = planes[0] * planes[2].div_ceil(4);
+        self.sums("tail_sums_f32_f32", Some("join_gradients_f32"), planes[1], quads, &args)?;
         let [products, gradients] = self.two(args.moments, planes[1])?;
         let sums = channels.iter().zip(products).zip(gradients);
         Ok(sums.map(|((channel, products), gradients)| channel.gradient_sums(products, gradients)).collect())
@@ -69,7 +67,7 @@ impl<G: Gpu> Planar<G> {
         let slopes = self.memory.holding(&of(0).chain(of(1)).chain(of(2)).collect::<Vec<f32>>())?;
         self.planar(dx, planes, |da| {
             let args = StageArgs { c, z, da, norm, slopes, ..self.stage(planes)? };
-            self.launch("tail_backward_f32_f32", planes, true, &args)
+            self.sums("tail_backward_f32_f32", None, planes[1], planes[0] * planes[2].div_ceil(4), &args)
         })
     }
 

@@ -26,7 +26,7 @@ impl<G: Gpu> Planar<G> {
             let kernel = format!("{}_f32_f32", tail_kernel(activation));
             let (activation, slope) = number(activation);
             let args = StageArgs { c, z: c, bias, activation, slope, ..self.stage(of_y)? };
-            self.launch(&kernel, of_y, false, &args)
+            self.launch(&kernel, of_y, &args)
         })
     }
 
@@ -63,7 +63,7 @@ impl<G: Gpu> Planar<G> {
         let kernel = format!("{}_f32_f32", tail_kernel(activation));
         let (activation, slope) = number(activation);
         let args = StageArgs { c: y, z: y, bias, activation, slope, ..self.stage(planes)? };
-        self.launch(&kernel, planes, false, &args)
+        self.launch(&kernel, planes, &args)
     }
 
     /// The gradient of a dense layer's input.
