@@ -44,14 +44,19 @@ for source in "$kernels"/*.cu; do
         2>"$report/messages" || fail "$source does not compile:" "$(cat "$report/messages")"
     cat "$report/messages" >>"$report/ptxas"
 done
-# ptxas names a kernel, then the bytes that it and the functions it calls spill, then its registers.
-awk -v row='%-40s %9s %11s %12s\n' '
-    BEGIN { printf row, "kernel", "registers", "spill bytes", "shared bytes" }
+# ptxas names a kernel, then the bytes that it and the functions it calls spill, then its registers. What is resident is of the
+# 2,048 threads of a multiprocessor, in blocks of 256, by its 65,536 registers, given in eights, and its 228 KB of shared memory, of
+# which a block takes 1 KB besides.
+awk -v row='%-40s %9s %11s %12s %9s\n' '
+    function least(a, b) { return a < b ? a : b }
+    BEGIN { printf row, "kernel", "registers", "spill bytes", "shared bytes", "resident" }
     /Compiling entry function/ { split($0, quoted, "\047"); kernel = quoted[2]; spills = 0 }
     /spill stores/ { spills += $5 + $9; all += $5 + $9 }
     /Used [0-9]+ registers/ {
         shared = match($0, /[0-9]+ bytes smem/) ? substr($0, RSTART, RLENGTH) + 0 : 0
-        printf row, kernel, $5, spills, shared
+        blocks = least(8, int(65536 / (256 * 8 * int(($5 + 7) / 8))))
+        blocks = least(blocks, int(228 * 1024 / (shared + 1024)))
+        printf row, kernel, $5, spills, shared, 100 * blocks / 8 "%"
     }
     END { exit all > 0 }' "$report/ptxas" || fail "a kernel spills registers to memory; give it fewer values to hold"
 

@@ -91,63 +91,59 @@ __device__ void joined(const StageArgs& a) {
 
 template <typename C, typename Z, int N>
 __device__ void joined_sums(const StageArgs& a) {
+    using Of = Constants<N>;
     const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N, area = a.height * a.width;
+    const Constants<N> constants(a, channel);
     C* da = static_cast<C*>(a.da);
     double sums[2 * N] = {};
     if (channel < a.channels) {
-        const Norm<N> norm(a.norm, a.channels, channel);
         const size_t step = a.channels;
-        float bias[N], gradient[N] = {}, product[N] = {};
-        load_channels<N>(a.bias, channel, bias);
+        float gradient[N] = {}, product[N] = {};
         for (u32 item = blockIdx.x * blockDim.y + threadIdx.y; item < items(a); item += gridDim.x * blockDim.y) {
             const Quad quad(a, item);
             const size_t first = at(quad.image, area, 0, a.channels, channel);
             const Z* z = static_cast<const Z*>(a.z) + at(quad.image, quad.area, 0, a.channels, channel);
             const Dropout<N> dropout(a, quad, channel);
+#pragma unroll 1
             for (u32 p = 0; p < 4; p++) {
                 const u32 position = quad.first + p;
                 if (position >= quad.area) break;
                 const size_t place = first + quad.place(a, position) * step;
-                float dm[N];
-                load<N>(z + position * step, dm);
-#pragma unroll
-                for (int i = 0; i < N; i++) dm[i] = dropout.of(p, i, dm[i]);
-                // The window's first maximum so far, its derivative and its y: of one pair, then of both.
+                // The window's first maximum so far, its derivative, its y − center and where it is.
                 float best[N] = {}, slope[N] = {}, of_best[N] = {};
                 u32 where[N] = {};
                 const u32 members = a.pool ? 4 : 1;
-                float best_above[N] = {}, slope_above[N] = {}, of_above[N] = {};
-                u32 where_above[N] = {};
+#pragma unroll 1
                 for (u32 k = 0; k < members; k++) {
                     const size_t member = place + (k / 2 * a.width + k % 2) * step;
-                    float y[N], t[N];
+                    read_again();
+                    float y[N], skip[N], bias[N];
+#pragma unroll
+                    for (int i = 0; i < N; i++) bias[i] = constants.of(Of::BIAS, i);
                     load_y<C, N>(a, static_cast<const C*>(a.c) + member, bias, y);
-                    join<N>(a, norm, member, y, t);
+                    load_skip<N>(a, member, skip);
 #pragma unroll
                     for (int i = 0; i < N; i++) {
-                        const float m = activate(t[i], a.after, a.after_slope);
-                        const float told = a.after == SILU || a.after == LEAKY_RELU ? t[i] : m;
-                        if (k % 2 == 0 || is_greater(m, best[i])) {
+                        const float from_center = y[i] - constants.of(Of::CENTER, i);
+                        const float t = skip[i] + fmaf(from_center, constants.of(Of::SCALE, i), constants.of(Of::SHIFT, i));
+                        const float m = activate(t, a.after, a.after_slope);
+                        if (k == 0 || is_greater(m, best[i])) {
                             best[i] = m;
-                            slope[i] = derivative(told, a.after, a.after_slope);
-                            of_best[i] = y[i];
+                            slope[i] = derivative(a.after == SILU || a.after == LEAKY_RELU ? t : m, a.after, a.after_slope);
+                            of_best[i] = from_center;
                             where[i] = k;
-                        }
-                        if (k == 1) {
-                            best_above[i] = best[i], slope_above[i] = slope[i];
-                            of_above[i] = of_best[i], where_above[i] = where[i];
                         }
                     }
                 }
                 float dn[N];
+                load<N>(z + position * step, dn);
 #pragma unroll
                 for (int i = 0; i < N; i++) {
-                    if (a.pool && !is_greater(best[i], best_above[i]))
-                        slope[i] = slope_above[i], of_best[i] = of_above[i], where[i] = where_above[i];
-                    dn[i] = dm[i] * slope[i];
+                    dn[i] = dropout.of(p, i, dn[i]) * slope[i];
                     gradient[i] += dn[i];
-                    product[i] = fmaf(dn[i], of_best[i] - norm.center[i], product[i]);
+                    product[i] = fmaf(dn[i], of_best[i], product[i]);
                 }
+#pragma unroll 1
                 for (u32 k = 0; k < members; k++) {
                     const size_t member = place + (k / 2 * a.width + k % 2) * step;
                     float here[N];
@@ -171,9 +167,9 @@ __device__ void joined_sums(const StageArgs& a) {
     if (a.gamma) leave_sums(sums, channel, a.channels, a.partial);
 }
 
-#define JOINED(name, C, Z, N)                           \
-    KERNEL(joined_##name, StageArgs, (joined<C, Z, N>)) \
-    KERNEL(joined_sums_##name, StageArgs, (joined_sums<C, Z, N>))
+#define JOINED(name, C, Z, N)                                \
+    FULL_KERNEL(joined_##name, StageArgs, (joined<C, Z, N>)) \
+    FULL_KERNEL(joined_sums_##name, StageArgs, (joined_sums<C, Z, N>))
 
 JOINED(f32_f32_4, float, float, 4)
 JOINED(f32_f32_1, float, float, 1)
