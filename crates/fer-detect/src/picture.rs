@@ -109,6 +109,18 @@ mod tests {
     }
 
     #[test]
+    fn any_square_is_what_lies_under_it() {
+        let picture = RgbImage::from_fn(7, 5, |x, y| Rgb([x as u8 + 1, y as u8 + 1, 9]));
+        for side in [1, 3, 10] {
+            for (left, top) in (-12..9).flat_map(|left| (-12..9).map(move |top| (left, top))) {
+                let mut expected = RgbImage::new(side, side);
+                imageops::replace(&mut expected, &picture, -left, -top);
+                assert_eq!(square(&picture, left, top, side), expected, "{side} from ({left}, {top})");
+            }
+        }
+    }
+
+    #[test]
     fn points_of_a_turned_picture_are_found_again() {
         let mut picture = RgbImage::new(40, 30);
         picture.put_pixel(30, 8, Rgb([255; 3]));

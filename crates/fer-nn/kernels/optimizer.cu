@@ -42,11 +42,11 @@ __device__ void gradient_norm(const OptimizerArgs& a) {
 }
 KERNEL(gradient_norm_f32, OptimizerArgs, gradient_norm)
 
-__device__ void join_norm(const OptimizerArgs& a) {
+__device__ void total_norm(const OptimizerArgs& a) {
     double sums[2];
-    if (join_sums(a.partial, a.blocks, 0, 1, sums)) *a.norm = sqrt(sums[0]);
+    if (total_sums(a.partial, a.blocks, 0, 1, sums)) *a.norm = sqrt(sums[0]);
 }
-KERNEL(join_norm_f32, OptimizerArgs, join_norm)
+KERNEL(total_norm_f32, OptimizerArgs, total_norm)
 
 __device__ void optimizer(const OptimizerArgs& a) {
     const Update u = a.updates[a.state->step];

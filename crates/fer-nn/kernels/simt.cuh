@@ -86,7 +86,7 @@ inline void read_again() {}
 __device__ inline u32 div_up(u32 a, u32 b) { return (a + b - 1) / b; }
 
 // Sums over a grid are made in two launches: the blocks of the first, which are (lanes of channels, rows) and whose second
-// axis is tiles of channels, leave two sums a channel; the second joins them. The order of the additions depends on the sizes
+// axis is tiles of channels, leave two sums a channel; the second adds these up. The order of the additions depends on the sizes
 // alone.
 
 // Adds up `V` sums a thread over the rows of a block, which are a power of two. The result is with the threads of the first row.
@@ -119,8 +119,8 @@ __device__ void leave_sums(double (&sums)[V], u32 channel, u32 channels, double*
     for (int i = 0; i < V; i += 2) *reinterpret_cast<Packed<double, 2>*>(to + i) = {sums[i], sums[i + 1]};
 }
 
-// Joins what `blocks` blocks left of a channel: true in the thread that holds the result. A block is (channels, rows).
-__device__ inline bool join_sums(const double* partial, u32 blocks, u32 channel, u32 channels, double (&sums)[2]) {
+// Adds up what `blocks` blocks left of a channel: true in the thread that holds the result. A block is (channels, rows).
+__device__ inline bool total_sums(const double* partial, u32 blocks, u32 channel, u32 channels, double (&sums)[2]) {
     sums[0] = sums[1] = 0;
     if (channel < channels) {
 #pragma unroll 8

@@ -6,11 +6,11 @@
 // With `c` the convolution's result, `y = activation(c + bias)`, `n = (y − center)·scale + shift` and `z` the masked
 // maxima of `n`, three passes read `c` again rather than keep `y`:
 //
-//     moments          Σ y, Σ y²               join_moments     center, scale, shift and the moving statistics
+//     moments          Σ y, Σ y²               total_moments     center, scale, shift and the moving statistics
 //     tail             z
-//     tail_sums        Σ dn, Σ dn·(y − center)  join_gradients   dγ, dβ, scale, slope, constant
+//     tail_sums        Σ dn, Σ dn·(y − center)  total_gradients   dγ, dβ, scale, slope, constant
 //     tail_backward    da = (scale·dn + slope·(y − center) + constant)·activation′
-//                      Σ da                     join_bias        dbias
+//                      Σ da                     total_bias        dbias
 #include "tail.cuh"
 
 template <typename C, int N>
@@ -43,10 +43,10 @@ __device__ void moments(const StageArgs& a) {
 }
 
 template <typename C>
-__device__ void join_moments(const StageArgs& a) {
+__device__ void total_moments(const StageArgs& a) {
     const u32 channel = blockIdx.x * blockDim.x + threadIdx.x;
     double sums[2];
-    if (!join_sums(a.partial, a.blocks, channel, a.channels, sums)) return;
+    if (!total_sums(a.partial, a.blocks, channel, a.channels, sums)) return;
     float bias[1], from[1];
     load_channels<1>(a.bias, channel, bias);
     load_y<C, 1>(a, static_cast<const C*>(a.c) + channel, bias, from);
@@ -169,12 +169,12 @@ __device__ void tail_sums(const StageArgs& a) {
     leave_sums(sums, channel, a.channels, a.partial);
 }
 
-__device__ void join_gradients(const StageArgs& a) {
+__device__ void total_gradients(const StageArgs& a) {
     const u32 channel = blockIdx.x * blockDim.x + threadIdx.x;
     double sums[2];
-    if (join_sums(a.partial, a.blocks, channel, a.channels, sums)) take_gradient_sums(a, channel, sums[0], sums[1]);
+    if (total_sums(a.partial, a.blocks, channel, a.channels, sums)) take_gradient_sums(a, channel, sums[0], sums[1]);
 }
-KERNEL(join_gradients_f32, StageArgs, join_gradients)
+KERNEL(total_gradients_f32, StageArgs, total_gradients)
 
 template <typename C, typename Z, int N>
 __device__ void tail_backward(const StageArgs& a) {
@@ -216,12 +216,12 @@ __device__ void tail_backward(const StageArgs& a) {
     if (a.dbias) leave_sums(sums, channel, a.channels, a.partial);
 }
 
-__device__ void join_bias(const StageArgs& a) {
+__device__ void total_bias(const StageArgs& a) {
     const u32 channel = blockIdx.x * blockDim.x + threadIdx.x;
     double sums[2];
-    if (join_sums(a.partial, a.blocks, channel, a.channels, sums)) a.dbias[channel] = float(sums[0]);
+    if (total_sums(a.partial, a.blocks, channel, a.channels, sums)) a.dbias[channel] = float(sums[0]);
 }
-KERNEL(join_bias_f32, StageArgs, join_bias)
+KERNEL(total_bias_f32, StageArgs, total_bias)
 
 // By the moving statistics: what a channel is normalised by.
 __device__ void moving_norm(const StageArgs& a) {
@@ -241,8 +241,8 @@ MOMENTS(f32_1, float, 1)
 MOMENTS(bf16_8, bf16, 8)
 MOMENTS(bf16_4, bf16, 4)
 MOMENTS(bf16_1, bf16, 1)
-KERNEL(join_moments_f32, StageArgs, join_moments<float>)
-KERNEL(join_moments_bf16, StageArgs, join_moments<bf16>)
+KERNEL(total_moments_f32, StageArgs, total_moments<float>)
+KERNEL(total_moments_bf16, StageArgs, total_moments<bf16>)
 TAILS(f32_f32_4, float, float, 4)
 TAILS(f32_f32_1, float, float, 1)
 TAILS(bf16_bf16_4, bf16, bf16, 4)

@@ -5,7 +5,7 @@ use candle_core::Result;
 use super::args::{AddArgs, MeanArgs, StageArgs};
 use super::assignment::Gradient;
 use super::card::{Address, Direction, Gpu, Half, Kind, Product};
-use super::forward::join;
+use super::forward::total;
 use super::program::{Phase, Prepared, Program};
 use super::sizes::{Sizes, Work, is_result};
 use super::spread::{Launch, Spread, THREADS};
@@ -38,7 +38,7 @@ impl<G: Gpu> Program<G> {
         if stage.is_simple() {
             if stage.norm.is_some() {
                 let launch = self.tail("tail_sums", sizes, &args, Spread::sums)?;
-                join(self.gpu(), "join_gradients_f32", launch, &args)?;
+                total(self.gpu(), "total_gradients_f32", launch, &args)?;
             }
             return self.result_back(sizes, &args);
         }
@@ -46,7 +46,7 @@ impl<G: Gpu> Program<G> {
         let joined = StageArgs { dskip, adds_skip: u32::from(adds), ..args };
         let launch = self.tail("joined_sums", sizes, &joined, Spread::sums)?;
         if stage.norm.is_some() {
-            join(self.gpu(), "join_gradients_f32", launch, &args)?;
+            total(self.gpu(), "total_gradients_f32", launch, &args)?;
         }
         // The gradient before what was joined is in the place of the result's, which may be it.
         let is_done =
@@ -63,7 +63,7 @@ impl<G: Gpu> Program<G> {
         let launch = self.tail("tail_backward", sizes, args, Spread::sums)?;
         match args.dbias {
             Address::NONE => Ok(()),
-            _ => join(self.gpu(), "join_bias_f32", launch, args),
+            _ => total(self.gpu(), "total_bias_f32", launch, args),
         }
     }
 
@@ -158,6 +158,6 @@ impl<G: Gpu> Program<G> {
         let name = format!("direct_gradient_{kind}_{kernel}_{}", spread.vector);
         launch.queue(self.gpu(), &name, &args)?;
         let values = s.out_channels * kernel * kernel;
-        Launch::joining(values).queue(self.gpu(), &format!("direct_sum_{kernel}"), &args)
+        Launch::totals(values).queue(self.gpu(), &format!("direct_sum_{kernel}"), &args)
     }
 }

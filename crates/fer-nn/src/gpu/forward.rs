@@ -52,7 +52,7 @@ impl<G: Gpu> Program<G> {
         let spread = Spread::of(sizes.channels, vectors);
         let launch = spread.sums(sizes.batch * sizes.area());
         launch.queue(self.gpu(), &format!("moments_{kind}_{}", spread.vector), args)?;
-        join(self.gpu(), &format!("join_moments_{kind}"), launch, args)
+        total(self.gpu(), &format!("total_moments_{kind}"), launch, args)
     }
 
     /// Brings the images into the forms in which the stages read them.
@@ -244,10 +244,10 @@ impl<G: Gpu> Program<G> {
     }
 }
 
-/// Queues the kernel that joins the sums which the blocks of a launch leave.
-pub(super) fn join(gpu: &impl Gpu, kernel: &str, left_by: Launch, args: &StageArgs) -> Result<()> {
+/// Queues the kernel that adds up the sums which the blocks of a launch leave.
+pub(super) fn total(gpu: &impl Gpu, kernel: &str, left_by: Launch, args: &StageArgs) -> Result<()> {
     let args = StageArgs { blocks: left_by.grid[0] as u32, ..*args };
-    Launch::joining(args.channels as usize).queue(gpu, kernel, &args)
+    Launch::totals(args.channels as usize).queue(gpu, kernel, &args)
 }
 
 /// The kernel of what follows a result, with this activation and nothing joined: the fast one has few activations.

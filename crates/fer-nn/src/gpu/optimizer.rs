@@ -77,7 +77,7 @@ impl Optimizer {
         let gpu = &*program.memory.gpu;
         if clips {
             gpu.launch("gradient_norm_f32", [norm_blocks, 1], [1, THREADS], &args)?;
-            gpu.launch("join_norm_f32", [1, 1], [1, THREADS], &args)?;
+            gpu.launch("total_norm_f32", [1, 1], [1, THREADS], &args)?;
         }
         // Enough blocks to keep any card's memory busy.
         let blocks = len.div_ceil(THREADS * 4).clamp(1, 2048);

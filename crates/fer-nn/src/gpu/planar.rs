@@ -11,7 +11,7 @@ use fer_rand::Stream;
 
 use super::args::{LayerArgs, LayoutArgs, StageArgs, State};
 use super::card::{Address, Gpu};
-use super::forward::{join, number};
+use super::forward::{number, total};
 use super::memory::Memory;
 use super::spread::{BLOCKS, Spread, THREADS};
 use crate::Activation;
@@ -160,11 +160,11 @@ impl<G: Gpu> Planar<G> {
         launch.queue(self.gpu(), &format!("{kernel}_{}", spread.vector), args)
     }
 
-    /// Queues a kernel that adds up so many rows, and the one that joins the sums of its blocks, if any does.
+    /// Queues a kernel that adds up so many rows, and the one that adds up the sums of its blocks, if any does.
     fn sums(
         &self,
         kernel: &str,
-        joins: Option<&str>,
+        total_kernel: Option<&str>,
         channels: usize,
         rows: usize,
         args: &StageArgs,
@@ -172,7 +172,7 @@ impl<G: Gpu> Planar<G> {
         let spread = Spread::of(channels, &[4]);
         let launch = spread.sums(rows);
         launch.queue(self.gpu(), &format!("{kernel}_{}", spread.vector), args)?;
-        joins.map_or(Ok(()), |joins| join(self.gpu(), joins, launch, args))
+        total_kernel.map_or(Ok(()), |kernel| total(self.gpu(), kernel, launch, args))
     }
 
     /// An activation, or the gradient before it from what tells its derivative and the gradient after it.
@@ -197,7 +197,7 @@ impl<G: Gpu> Planar<G> {
         let da = self.memory.zeros::<f32>(len(planes))?;
         let args = StageArgs { c: z, z, da, slopes, dbias: to, ..self.stage(planes)? };
         let quads = planes[0] * planes[2].div_ceil(4);
-        self.sums("tail_backward_f32_f32", Some("join_bias_f32"), planes[1], quads, &args)
+        self.sums("tail_backward_f32_f32", Some("total_bias_f32"), planes[1], quads, &args)
     }
 
     /// Inverted dropout with the numbers of `stream`.

@@ -10,7 +10,7 @@ pub(super) const THREADS: usize = 256;
 /// Multiprocessors of an H100.
 const MULTIPROCESSORS: usize = 132;
 
-/// The most blocks that leave sums to be joined: what an H100 has room for at once, of kernels that are bounded to 64 registers.
+/// The most blocks that leave sums to be added up: what an H100 has room for at once, of kernels that are bounded to 64 registers.
 pub(super) const BLOCKS: usize = 4 * MULTIPROCESSORS;
 
 /// The fewest threads of a block.
@@ -29,8 +29,8 @@ impl Launch {
         gpu.launch(kernel, self.grid, self.block, args)
     }
 
-    /// For a kernel that joins, channel by channel, what blocks left.
-    pub fn joining(channels: usize) -> Self {
+    /// For a kernel that adds up, channel by channel, what blocks left.
+    pub fn totals(channels: usize) -> Self {
         const CHANNELS: usize = 8;
         Self { grid: [channels.div_ceil(CHANNELS), 1], block: [CHANNELS, THREADS / CHANNELS] }
     }

@@ -16,7 +16,7 @@ pub(super) enum Filtering {
 /// Transforming a weight and reading it takes as long as about this many tiles.
 pub(super) const TILES_OF_WEIGHT: usize = 100;
 
-/// The same where small tiles are chosen, for theirs is the smallest weight; a weight's gradient is near enough.
+/// The same between tiles of 2×2 and of 4×4, whose weights are small; near enough for a weight's gradient too.
 const SMALL_TILES_OF_WEIGHT: usize = 25;
 
 /// Reading a weight that was transformed before takes as long as about this many tiles.
@@ -53,10 +53,12 @@ impl Filtering {
             return Self::F4x5;
         }
         let [two, four, six] = [2, 4, 6].map(|side| work(s, out, side, TILES_OF_CONSTANT));
-        match two.min(four).min(six) {
-            least if least == six => Self::F6x3,
-            least if least == four => Self::F4x3,
-            _ => Self::F2x3,
+        if six <= four.min(two) {
+            Self::F6x3
+        } else if four <= two {
+            Self::F4x3
+        } else {
+            Self::F2x3
         }
     }
 }

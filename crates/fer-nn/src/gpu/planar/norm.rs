@@ -12,7 +12,7 @@ impl<G: Gpu> Planar<G> {
     pub fn moments(&self, x: Address, planes: Planes) -> Result<[Vec<f64>; 2]> {
         let c = self.last(x, planes)?;
         let args = StageArgs { c, ..self.with_moments(planes)? };
-        self.sums("moments_f32", Some("join_moments_f32"), planes[1], planes[0] * planes[2], &args)?;
+        self.sums("moments_f32", Some("total_moments_f32"), planes[1], planes[0] * planes[2], &args)?;
         self.two(args.moments, planes[1])
     }
 
@@ -43,7 +43,7 @@ impl<G: Gpu> Planar<G> {
         let norm = self.norm(channels, |_| [1.0, 0.0])?;
         let args = StageArgs { c, z, norm, ..self.with_moments(planes)? };
         let quads = planes[0] * planes[2].div_ceil(4);
-        self.sums("tail_sums_f32_f32", Some("join_gradients_f32"), planes[1], quads, &args)?;
+        self.sums("tail_sums_f32_f32", Some("total_gradients_f32"), planes[1], quads, &args)?;
         let [products, gradients] = self.two(args.moments, planes[1])?;
         let sums = channels.iter().zip(products).zip(gradients);
         Ok(sums.map(|((channel, products), gradients)| channel.gradient_sums(products, gradients)).collect())
