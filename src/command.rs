@@ -21,6 +21,7 @@ pub mod explore;
 pub mod export;
 #[cfg(feature = "keras")]
 pub mod import;
+mod log;
 mod predictions;
 #[cfg(feature = "onnx")]
 mod quantize;
@@ -30,19 +31,19 @@ pub mod split;
 pub mod train;
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 pub use read::ReadArgs;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::run::RunFolder;
 use crate::{Error, Output, Result};
 
 /// What a program's `main` does: reads the command line, runs the command with the standard output, and tells warnings and
-/// errors to the standard error.
+/// errors to the standard error; the environment's `RUST_LOG` asks for more, or for less: a level, or levels of crates such as
+/// `fer_nn=debug,warn`.
 ///
 /// The status is the command's; 1 after an error, also when the output could not be written, unless its reader has closed
 /// it; 2 for a command line that cannot be read.
@@ -55,15 +56,7 @@ pub fn main<A: Parser, E: Display>(run: impl FnOnce(&A, &mut dyn Write) -> Resul
             return ExitCode::from(e.exit_code() as u8);
         }
     };
-    // A program that has a subscriber keeps it.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::WARN)
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal())
-        .without_time()
-        .with_target(false)
-        .log_internal_errors(false)
-        .try_init();
+    log::start();
     let mut stdout = stdout();
     let mut out = Output::new(&mut stdout);
     let status = run(&args, &mut out).map_err(|e| e.to_string());

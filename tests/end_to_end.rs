@@ -414,6 +414,29 @@ fn folders_of_any_classes_and_sizes_are_trained_on_and_evaluated() {
 }
 
 #[test]
+fn the_environment_asks_for_more_or_less_to_be_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("faces.csv");
+    write_csv(&data, 60);
+    let split = folder.path().join("split.csv");
+    let said = |asked: &str| {
+        let _ = fs::remove_file(&split);
+        let mut command = example("split_dataset");
+        command.arg("--data").arg(&data).args(["--labels", "3,4"]).arg("--out").arg(&split);
+        let (_, stderr, code) = run(command.env("RUST_LOG", asked));
+        assert_eq!(code, Some(0), "{stderr}");
+        stderr
+    };
+    for asked in ["", "warn", "fer_nn=debug,warn"] {
+        assert_eq!(said(asked), "", "{asked}");
+    }
+    let told = said("fer_data=info");
+    assert!(told.contains("INFO") && told.contains("faces.csv"), "{told}");
+    let told = said("fer_data=loud");
+    assert!(told.contains("WARN RUST_LOG: ") && told.contains("fer_nn=debug,warn"), "{told}");
+}
+
+#[test]
 fn mistakes_are_told_by_status_and_message() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");

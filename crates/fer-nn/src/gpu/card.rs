@@ -56,6 +56,17 @@ pub(crate) enum Direction {
     Weight,
 }
 
+#[cfg(feature = "cuda")]
+impl Direction {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Input => "input_gradient",
+            Self::Weight => "weight_gradient",
+        }
+    }
+}
+
 /// `c = a·b`, or `c += a·b`, of row-major f32 matrices, `(rows, inner)·(inner, columns)`, each stored as it is or transposed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {

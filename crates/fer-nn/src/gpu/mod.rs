@@ -27,12 +27,18 @@ mod forward;
 #[cfg(feature = "cuda")]
 pub(crate) mod held;
 mod inference;
+#[cfg(any(test, feature = "cuda"))]
+mod kept;
+#[cfg(any(test, feature = "cuda"))]
+mod limits;
 mod memory;
 mod optimizer;
 mod parameters;
 mod planar;
 mod program;
 mod reuse;
+#[cfg(any(test, feature = "cuda"))]
+mod search;
 #[cfg(feature = "cuda")]
 pub(crate) mod single;
 mod sizes;

@@ -1,6 +1,7 @@
 //! A training whose data, weights and optimiser live on a card.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ use crate::engine::{Engine, EpochPlan, Samples, Setup, Slots, StepResult, Update
 use crate::plan::Plan;
 use crate::{Compute, Precision};
 
+/// Steps of a launch, where there are as many of a kind in a row: the card waits for the host between launches.
+const TOGETHER: usize = 8;
+
 /// A training on a card. See [`Engine`].
 pub(crate) struct Training<G: Gpu> {
     program: Program<G>,
@@ -28,15 +32,26 @@ pub(crate) struct Training<G: Gpu> {
     seed: u64,
     targets: Address,
     results: Results,
-    graphs: BTreeMap<Recorded, Option<G::Graph>>,
+    /// The kinds of steps that were done once, call by call.
+    prepared: BTreeSet<Step>,
+    /// Recordings of so many steps of a kind.
+    graphs: BTreeMap<(Step, usize), G::Graph>,
     /// The epoch that was begun.
     epoch: Option<u32>,
     /// Whether the averages are still to be the variables' values.
     averages_are_new: bool,
 }
 
-/// Steps that are recorded apart: of a phase, a size of batches and ways to make them; whether gradients are clipped.
-type Recorded = (Phase, usize, Made, bool);
+/// A kind of steps, which are recorded apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    phase: Phase,
+    /// Images in the batch.
+    batch: usize,
+    made: Made,
+    /// Whether gradients are clipped.
+    clips: bool,
+}
 
 /// What is measured in each step.
 struct Results {
@@ -102,6 +117,7 @@ impl<G: Gpu> Training<G> {
             seed,
             targets: memory.zeros::<f32>(most * classes)?,
             results: Results { losses: memory.zeros::<f64>(steps)?, correct: memory.zeros::<u32>(steps)? },
+            prepared: BTreeSet::new(),
             graphs: BTreeMap::new(),
             epoch: None,
             averages_are_new: setup.averages,
@@ -115,29 +131,38 @@ impl<G: Gpu> Training<G> {
         &self.program.memory.gpu
     }
 
-    /// Queues a step on the next batch: by its recording from the third of its kind on. The first is done call by
-    /// call, so that whatever is prepared at its first use is prepared.
-    fn step(&mut self, phase: Phase, batch: usize, clips: bool) -> Result<()> {
+    /// Queues steps of a phase on the next batches, of so many images each. The first of a kind is done call by call, so that
+    /// whatever is prepared at its first use is prepared before it is recorded; the others are replayed.
+    fn steps(&mut self, phase: Phase, batches: &[usize], clips: bool) -> Result<()> {
         let made = if phase == Phase::Train { self.train.made() } else { Made::default() };
-        let key = (phase, batch, made, clips);
-        match self.graphs.get(&key) {
-            Some(Some(graph)) => self.gpu().replay(graph),
-            Some(None) => {
-                let graph = self.gpu().record(&mut || self.queue(phase, batch, clips))?;
-                self.gpu().replay(&graph)?;
-                self.graphs.insert(key, Some(graph));
-                Ok(())
+        for alike in batches.chunk_by(|a, b| a == b) {
+            let step = Step { phase, batch: alike[0], made, clips };
+            let mut left = alike.len();
+            if self.prepared.insert(step) {
+                self.queue(step)?;
+                left -= 1;
             }
-            None => {
-                self.queue(phase, batch, clips)?;
-                self.graphs.insert(key, None);
-                Ok(())
+            while left > 0 {
+                let count = if left < TOGETHER { 1 } else { TOGETHER };
+                self.replay(step, count)?;
+                left -= count;
             }
         }
+        Ok(())
+    }
+
+    /// Queues so many steps of a kind by one launch.
+    fn replay(&mut self, step: Step, count: usize) -> Result<()> {
+        if !self.graphs.contains_key(&(step, count)) {
+            let mut queue = || iter::repeat_n(step, count).try_for_each(|step| self.queue(step));
+            let graph = self.gpu().record(&mut queue)?;
+            self.graphs.insert((step, count), graph);
+        }
+        self.gpu().replay(&self.graphs[&(step, count)])
     }
 
     /// Queues the launches of a step. Everything that changes from step to step is on the card.
-    fn queue(&self, phase: Phase, batch: usize, clips: bool) -> Result<()> {
+    fn queue(&self, Step { phase, batch, clips, .. }: Step) -> Result<()> {
         let program = &self.program;
         let trains = phase == Phase::Train;
         let batches = if trains { Some(&self.train) } else { self.valid.as_ref() };
@@ -224,9 +249,8 @@ impl<G: Gpu> Engine for Training<G> {
         self.optimizer.take(steps.start, updates, &self.program)?;
         self.go_to(epoch, steps.start)?;
         let clips = updates.iter().any(|update| update.clip > 0.0);
-        for step in steps.clone() {
-            self.step(Phase::Train, self.train.len(step), clips)?;
-        }
+        let batches: Vec<usize> = steps.clone().map(|step| self.train.len(step)).collect();
+        self.steps(Phase::Train, &batches, clips)?;
         self.results(steps, &self.train)
     }
 
@@ -240,9 +264,7 @@ impl<G: Gpu> Engine for Training<G> {
         self.program.parameters.round_averages(self.gpu())?;
         self.program.use_moving_statistics(lens[0])?;
         self.go_to(0, steps.start)?;
-        for len in lens {
-            self.step(Phase::Eval, len, false)?;
-        }
+        self.steps(Phase::Eval, &lens, false)?;
         match &self.valid {
             Some(valid) => self.results(steps, valid),
             None => Ok(Vec::new()),
