@@ -7,5 +7,5 @@
 #include "loss.cu"
 #include "mean.cu"
 #include "optimizer.cu"
-#include "stage.cu"
 #include "tone.cu"
+#include "vectors.cu"

@@ -13,40 +13,41 @@
 //                      Σ da                     total_bias        dbias
 #include "tail.cuh"
 
+// The sums of a thread, of the distances from a value of the channel, so that a mean far from zero costs no precision.
+template <typename C, int N>
+__device__ inline void add_moments(const StageArgs& a, u32 channel, double (&sums)[2 * N]) {
+    const u32 area = a.height * a.width, rows = a.batch * area;
+    const C* c = static_cast<const C*>(a.c);
+    float bias[N], from[N], of_values[N] = {}, of_squares[N] = {};
+    load_channels<N>(a.bias, channel, bias);
+    load_y<C, N>(a, c + at(0, area, 0, a.channels, channel), bias, from);
+#pragma unroll 4
+    for (u32 row = blockIdx.x * blockDim.y + threadIdx.y; row < rows; row += gridDim.x * blockDim.y) {
+        float y[N];
+        const size_t place = at(row / area, area, row % area, a.channels, channel);
+        load_y<C, N>(a, c + place, bias, y);
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            const float v = y[i] - from[i];
+            of_values[i] += v;
+            of_squares[i] = fmaf(v, v, of_squares[i]);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < N; i++) sums[2 * i] = of_values[i], sums[2 * i + 1] = of_squares[i];
+}
+
 template <typename C, int N>
 __device__ void moments(const StageArgs& a) {
-    const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N, area = a.height * a.width;
-    const u32 rows = a.batch * area;
-    const C* c = static_cast<const C*>(a.c);
+    const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N;
     double sums[2 * N] = {};
-    if (channel < a.channels) {
-        float bias[N], from[N], of_values[N] = {}, of_squares[N] = {};
-        load_channels<N>(a.bias, channel, bias);
-        // Measured from a value of the channel, so that a mean far from zero costs no precision.
-        load_y<C, N>(a, c + at(0, area, 0, a.channels, channel), bias, from);
-#pragma unroll 4
-        for (u32 row = blockIdx.x * blockDim.y + threadIdx.y; row < rows; row += gridDim.x * blockDim.y) {
-            float y[N];
-            const size_t place = at(row / area, area, row % area, a.channels, channel);
-            load_y<C, N>(a, c + place, bias, y);
-#pragma unroll
-            for (int i = 0; i < N; i++) {
-                const float v = y[i] - from[i];
-                of_values[i] += v;
-                of_squares[i] = fmaf(v, v, of_squares[i]);
-            }
-        }
-#pragma unroll
-        for (int i = 0; i < N; i++) sums[2 * i] = of_values[i], sums[2 * i + 1] = of_squares[i];
-    }
+    if (channel < a.channels) add_moments<C, N>(a, channel, sums);
     leave_sums(sums, channel, a.channels, a.partial);
 }
 
+// From the sums of all threads.
 template <typename C>
-__device__ void total_moments(const StageArgs& a) {
-    const u32 channel = blockIdx.x * blockDim.x + threadIdx.x;
-    double sums[2];
-    if (!total_sums(a.partial, a.blocks, channel, a.channels, sums)) return;
+__device__ inline void take_moment_sums(const StageArgs& a, u32 channel, const double (&sums)[2]) {
     float bias[1], from[1];
     load_channels<1>(a.bias, channel, bias);
     load_y<C, 1>(a, static_cast<const C*>(a.c) + channel, bias, from);
@@ -54,6 +55,13 @@ __device__ void total_moments(const StageArgs& a) {
     const double offset = sums[0] / rows, mean = from[0] + offset;
     // Rounding may leave a little less than nothing.
     take_moments(a, channel, mean, fmax(sums[1] / rows - offset * offset, 0.0));
+}
+
+template <typename C>
+__device__ void total_moments(const StageArgs& a) {
+    const u32 channel = blockIdx.x * blockDim.x + threadIdx.x;
+    double sums[2];
+    if (total_sums(a.partial, a.blocks, channel, a.channels, sums)) take_moment_sums<C>(a, channel, sums);
 }
 
 template <typename C, typename Z, int N>
@@ -148,24 +156,29 @@ __device__ inline void visit(const StageArgs& a, u32 item, u32 channel, const Co
     }
 }
 
+// The sums of a thread.
+template <typename C, typename Z, int N>
+__device__ inline void add_gradients(
+    const StageArgs& a, u32 channel, const Constants<N>& constants, double (&sums)[2 * N]) {
+    float gradient[N] = {}, product[N] = {};
+    for (u32 item = blockIdx.x * blockDim.y + threadIdx.y; item < items(a); item += gridDim.x * blockDim.y) {
+        auto each = [&](float, float from_center, u32, int i, float dn, bool counts) {
+            if (!counts) return;
+            gradient[i] += dn;
+            product[i] = fmaf(dn, from_center, product[i]);
+        };
+        visit<C, Z, N>(a, item, channel, constants, each, [](size_t, u32) {});
+    }
+#pragma unroll
+    for (int i = 0; i < N; i++) sums[2 * i] = gradient[i], sums[2 * i + 1] = product[i];
+}
+
 template <typename C, typename Z, int N>
 __device__ void tail_sums(const StageArgs& a) {
     const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N;
     const Constants<N> constants(a, channel);
     double sums[2 * N] = {};
-    if (channel < a.channels) {
-        float gradient[N] = {}, product[N] = {};
-        for (u32 item = blockIdx.x * blockDim.y + threadIdx.y; item < items(a); item += gridDim.x * blockDim.y) {
-            auto each = [&](float, float from_center, u32, int i, float dn, bool counts) {
-                if (!counts) return;
-                gradient[i] += dn;
-                product[i] = fmaf(dn, from_center, product[i]);
-            };
-            visit<C, Z, N>(a, item, channel, constants, each, [](size_t, u32) {});
-        }
-#pragma unroll
-        for (int i = 0; i < N; i++) sums[2 * i] = gradient[i], sums[2 * i + 1] = product[i];
-    }
+    if (channel < a.channels) add_gradients<C, Z, N>(a, channel, constants, sums);
     leave_sums(sums, channel, a.channels, a.partial);
 }
 
@@ -176,43 +189,48 @@ __device__ void total_gradients(const StageArgs& a) {
 }
 KERNEL(total_gradients_f32, StageArgs, total_gradients)
 
+// Writes `da`, and adds up what a thread writes.
+template <typename C, typename Z, int N>
+__device__ inline void go_back(const StageArgs& a, u32 channel, const Constants<N>& constants, double (&sums)[2 * N]) {
+    using Of = Constants<N>;
+    const u32 area = a.height * a.width;
+    C* da = static_cast<C*>(a.da);
+    float of_da[N] = {};
+    auto gradient = [&](float y, float from_center, int i, float dn) {
+        const float inner = fmaf(constants.of(Of::SLOPE, i), from_center, constants.of(Of::CONSTANT, i));
+        const float v = fmaf(constants.of(Of::FACTOR, i), dn, inner) * derivative(y, a.activation, a.slope);
+        of_da[i] += v;
+        return v;
+    };
+    for (u32 item = blockIdx.x * blockDim.y + threadIdx.y; item < items(a); item += gridDim.x * blockDim.y) {
+        float out[4][N];
+        auto each = [&](float y, float from_center, u32 k, int i, float dn, bool counts) {
+            out[k][i] = gradient(y, from_center, i, counts ? dn : 0);
+        };
+        auto done = [&](size_t place, u32 k) { store<N>(da + place, out[k]); };
+        visit<C, Z, N>(a, item, channel, constants, each, done);
+    }
+    const Uncovered uncovered(a);
+    for (u32 row = blockIdx.x * blockDim.y + threadIdx.y; row < uncovered.count; row += gridDim.x * blockDim.y) {
+        const size_t place = at(row / uncovered.of_image, area, uncovered.position(a, row), a.channels, channel);
+        float y[N], bias[N];
+#pragma unroll
+        for (int i = 0; i < N; i++) bias[i] = constants.of(Of::BIAS, i);
+        load_y<C, N>(a, static_cast<const C*>(a.c) + place, bias, y);
+#pragma unroll
+        for (int i = 0; i < N; i++) y[i] = gradient(y[i], y[i] - constants.of(Of::CENTER, i), i, 0);
+        store<N>(da + place, y);
+    }
+#pragma unroll
+    for (int i = 0; i < N; i++) sums[2 * i] = of_da[i];
+}
+
 template <typename C, typename Z, int N>
 __device__ void tail_backward(const StageArgs& a) {
-    using Of = Constants<N>;
-    const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N, area = a.height * a.width;
+    const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N;
     const Constants<N> constants(a, channel);
-    C* da = static_cast<C*>(a.da);
     double sums[2 * N] = {};
-    if (channel < a.channels) {
-        float of_da[N] = {};
-        auto gradient = [&](float y, float from_center, int i, float dn) {
-            const float inner = fmaf(constants.of(Of::SLOPE, i), from_center, constants.of(Of::CONSTANT, i));
-            const float v = fmaf(constants.of(Of::FACTOR, i), dn, inner) * derivative(y, a.activation, a.slope);
-            of_da[i] += v;
-            return v;
-        };
-        for (u32 item = blockIdx.x * blockDim.y + threadIdx.y; item < items(a); item += gridDim.x * blockDim.y) {
-            float out[4][N];
-            auto each = [&](float y, float from_center, u32 k, int i, float dn, bool counts) {
-                out[k][i] = gradient(y, from_center, i, counts ? dn : 0);
-            };
-            auto done = [&](size_t place, u32 k) { store<N>(da + place, out[k]); };
-            visit<C, Z, N>(a, item, channel, constants, each, done);
-        }
-        const Uncovered uncovered(a);
-        for (u32 row = blockIdx.x * blockDim.y + threadIdx.y; row < uncovered.count; row += gridDim.x * blockDim.y) {
-            const size_t place = at(row / uncovered.of_image, area, uncovered.position(a, row), a.channels, channel);
-            float y[N], bias[N];
-#pragma unroll
-            for (int i = 0; i < N; i++) bias[i] = constants.of(Of::BIAS, i);
-            load_y<C, N>(a, static_cast<const C*>(a.c) + place, bias, y);
-#pragma unroll
-            for (int i = 0; i < N; i++) y[i] = gradient(y[i], y[i] - constants.of(Of::CENTER, i), i, 0);
-            store<N>(da + place, y);
-        }
-#pragma unroll
-        for (int i = 0; i < N; i++) sums[2 * i] = of_da[i];
-    }
+    if (channel < a.channels) go_back<C, Z, N>(a, channel, constants, sums);
     if (a.dbias) leave_sums(sums, channel, a.channels, a.partial);
 }
 

@@ -7,7 +7,7 @@ use super::assignment::Gradient;
 use super::card::{Address, Direction, Gpu, Half, Kind, Product};
 use super::forward::total;
 use super::program::{Phase, Prepared, Program};
-use super::sizes::{Sizes, Work, is_result};
+use super::sizes::{Sizes, Work, has_few_rows, is_result};
 use super::spread::{Launch, Spread, THREADS};
 use crate::Activation;
 use crate::geometry::ConvShape;
@@ -35,6 +35,9 @@ impl<G: Gpu> Program<G> {
     fn tail_back(&self, i: usize, stage: &Stage, sizes: &Sizes) -> Result<()> {
         let back = self.stages[i].back;
         let args = StageArgs { z: back.dz, da: back.da, ..self.stage_args(i, sizes, Phase::Train) };
+        if has_few_rows(stage, sizes) {
+            return Launch::all_rows(sizes.channels).queue(self.gpu(), "vectors_backward_f32", &args);
+        }
         if stage.is_simple() {
             if stage.norm.is_some() {
                 let launch = self.tail("tail_sums", sizes, &args, Spread::sums)?;

@@ -5,7 +5,7 @@ use candle_core::Result;
 use super::args::{DirectArgs, LayoutArgs, MeanArgs, StageArgs};
 use super::card::{Address, Direction, Gpu, Half, Kind, Product};
 use super::program::{Phase, Prepared, Program};
-use super::sizes::{Sizes, Work, is_result};
+use super::sizes::{Sizes, Work, has_few_rows, is_result};
 use super::spread::{Launch, Spread, THREADS};
 use crate::geometry::ConvShape;
 use crate::plan::Source;
@@ -34,6 +34,10 @@ impl<G: Gpu> Program<G> {
             self.compute(prepared, i, phase)?;
             let args = self.stage_args(i, sizes, phase);
             if phase == Phase::Train && stage.norm.is_some() {
+                if has_few_rows(stage, sizes) {
+                    Launch::all_rows(sizes.channels).queue(self.gpu(), "vectors_f32", &args)?;
+                    continue;
+                }
                 self.moments(sizes, &args)?;
             }
             if is_result(stage, sizes) || (i + 1 == prepared.sizes.len() && !last) {

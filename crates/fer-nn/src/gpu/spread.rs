@@ -16,6 +16,9 @@ pub(super) const BLOCKS: usize = 4 * MULTIPROCESSORS;
 /// The fewest threads of a block.
 const FEWEST: usize = 64;
 
+/// Channels of a block that adds up with all its other threads: what memory gives at once, in f32.
+const LANES: usize = 8;
+
 /// A grid of blocks, each of threads along the channels and along the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Launch {
@@ -31,8 +34,12 @@ impl Launch {
 
     /// For a kernel that adds up, channel by channel, what blocks left.
     pub fn totals(channels: usize) -> Self {
-        const CHANNELS: usize = 8;
-        Self { grid: [channels.div_ceil(CHANNELS), 1], block: [CHANNELS, THREADS / CHANNELS] }
+        Self { grid: [channels.div_ceil(LANES), 1], block: [LANES, THREADS / LANES] }
+    }
+
+    /// For a kernel whose blocks take all rows of their channels, one a thread along the channels.
+    pub fn all_rows(channels: usize) -> Self {
+        Self { grid: [1, channels.div_ceil(LANES)], ..Self::totals(channels) }
     }
 }
 
