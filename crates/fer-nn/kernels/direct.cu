@@ -13,40 +13,59 @@ struct DirectArgs {
     u32 blocks;
 };
 
-// Output positions of a row that a thread computes.
+// Positions of a row that a thread works on at once.
 constexpr int RUN = 8;
 
-// The pixels of a run's windows in one of their rows, 0 outside the image.
-template <int LEN>
-__device__ inline void window(const DirectArgs& a, u32 image, int row, int column, float (&to)[LEN]) {
-    const bool inside = row >= 0 && row < int(a.height);
-    const float* line = a.images + (size_t(image) * a.height + (inside ? row : 0)) * a.width;
-#pragma unroll
-    for (int i = 0; i < LEN; i++) {
-        const int at = column + i;
-        to[i] = inside && at >= 0 && at < int(a.width) ? __ldg(line + at) : 0;
+// Pixels beside those of a run that its windows reach, as whole fours.
+constexpr int BORDER = 4;
+
+// The most rows of a block.
+constexpr int ROWS = 32;
+
+// Brings `lines` lines of `len` pixels, from a row and a column of an image on, to shared memory: the threads of a row of the block do
+// so together. Zeros stand for what is outside; what is above or to the left has wrapped around.
+__device__ inline void bring(const DirectArgs& a, u32 image, u32 row, u32 column, u32 lines, u32 len, float* to) {
+    const float* pixels = a.images + size_t(image) * a.height * a.width;
+    for (u32 i = threadIdx.x; i < lines * len; i += blockDim.x) {
+        const u32 y = row + i / len, x = column + i % len;
+        to[i] = y < a.height && x < a.width ? __ldg(pixels + size_t(y) * a.width + x) : 0;
     }
 }
 
+// The pixels of a run and its border.
+struct Pixels {
+    float fours[(RUN + BORDER) / 4][4];
+    __device__ explicit Pixels(const float* from) {
+#pragma unroll
+        for (int k = 0; k < (RUN + BORDER) / 4; k++) load<4>(from + 4 * k, fours[k]);
+    }
+    __device__ float at(int i) const { return fours[i / 4][i % 4]; }
+};
+
 template <typename C, int KERNEL_SIZE, int N>
 __device__ void direct(const DirectArgs& a) {
-    constexpr int TAPS = KERNEL_SIZE * KERNEL_SIZE;
+    constexpr int TAPS = KERNEL_SIZE * KERNEL_SIZE, LEN = RUN + BORDER;
+    static_assert(KERNEL_SIZE <= BORDER + 1, "a run's windows are wider than a run and its border");
     __shared__ float weights[TAPS * 32 * N];  // (taps, lanes, N)
+    alignas(16) __shared__ float windows[ROWS * KERNEL_SIZE * LEN];
     const u32 lanes = blockDim.x, first = blockIdx.y * lanes * N, tile = lanes * N;
     for (u32 i = threadIdx.y * lanes + threadIdx.x; i < tile * TAPS; i += lanes * blockDim.y) {
         const u32 channel = first + i % tile;
         weights[i] = channel < a.channels ? a.weight[channel * TAPS + i / tile] : 0;
     }
-    __syncthreads();
     const u32 runs = div_up(a.out_width, RUN), item = blockIdx.x * blockDim.y + threadIdx.y;
     const u32 channel = first + threadIdx.x * N, image = item / (runs * a.out_height);
-    if (channel >= a.channels || image >= a.batch) return;
     const u32 row = item / runs % a.out_height, column = item % runs * RUN;
+    const float* window = windows + threadIdx.y * KERNEL_SIZE * LEN;
+    if (image < a.batch) {
+        bring(a, image, row - a.top, column - a.left, KERNEL_SIZE, LEN, windows + threadIdx.y * KERNEL_SIZE * LEN);
+    }
+    __syncthreads();
+    if (channel >= a.channels || image >= a.batch) return;
     float sums[RUN][N] = {};
 #pragma unroll
     for (int i = 0; i < KERNEL_SIZE; i++) {
-        float pixels[RUN + KERNEL_SIZE - 1];
-        window(a, image, int(row) + i - int(a.top), int(column) - int(a.left), pixels);
+        const Pixels pixels(window + i * LEN);
 #pragma unroll
         for (int j = 0; j < KERNEL_SIZE; j++) {
             float weight[N];
@@ -54,7 +73,7 @@ __device__ void direct(const DirectArgs& a) {
 #pragma unroll
             for (int p = 0; p < RUN; p++)
 #pragma unroll
-                for (int k = 0; k < N; k++) sums[p][k] = fmaf(pixels[p + j], weight[k], sums[p][k]);
+                for (int k = 0; k < N; k++) sums[p][k] = fmaf(pixels.at(p + j), weight[k], sums[p][k]);
         }
     }
     C* c = static_cast<C*>(a.c) + ((size_t(image) * a.out_height + row) * a.out_width + column) * a.channels + channel;
@@ -63,38 +82,51 @@ __device__ void direct(const DirectArgs& a) {
         if (column + p < a.out_width) store<N>(c + size_t(p) * a.channels, sums[p]);
 }
 
+// Values of a block in shared memory: lines of images, then sums.
+constexpr u32 SHARED = 4096;
+
 // The sums of a block over its rows of images, for every tap and channel.
 template <typename C, int KERNEL_SIZE, int N>
 __device__ void direct_gradient(const DirectArgs& a) {
-    constexpr int TAPS = KERNEL_SIZE * KERNEL_SIZE, STEP = 4;
+    constexpr int TAPS = KERNEL_SIZE * KERNEL_SIZE;
+    alignas(16) __shared__ float shared[SHARED];
     const u32 channel = (blockIdx.y * blockDim.x + threadIdx.x) * N, rows = a.batch * a.out_height;
     const bool inside = channel < a.channels;
+    // Columns that are worked on at once: all where there is room.
+    const u32 columns = min(div_up(a.out_width, RUN), (SHARED / (blockDim.y * KERNEL_SIZE) - BORDER) / RUN) * RUN;
+    const u32 stride = columns + BORDER;
+    float* lines = shared + threadIdx.y * KERNEL_SIZE * stride;
     float sums[TAPS][N] = {};
-    for (u32 item = blockIdx.x * blockDim.y + threadIdx.y; inside && item < rows; item += gridDim.x * blockDim.y) {
-        const u32 image = item / a.out_height, row = item % a.out_height;
+    // All threads of a block take as many rounds, for they wait for each other.
+    for (u32 before = blockIdx.x * blockDim.y; before < rows; before += gridDim.x * blockDim.y) {
+        const u32 item = before + threadIdx.y, image = item / a.out_height, row = item % a.out_height;
         const C* dc = static_cast<const C*>(a.c) + size_t(item) * a.out_width * a.channels + channel;
-        for (u32 column = 0; column < a.out_width; column += STEP) {
-            float gradient[STEP][N] = {};
+        for (u32 first = 0; first < a.out_width; first += columns) {
+            __syncthreads();
+            if (item < rows) bring(a, image, row - a.top, first - a.left, KERNEL_SIZE, stride, lines);
+            __syncthreads();
+            const u32 end = inside && item < rows ? min(columns, a.out_width - first) : 0;
+            for (u32 column = 0; column < end; column += RUN) {
+                float gradient[RUN][N] = {};
 #pragma unroll
-            for (int p = 0; p < STEP; p++)
-                if (column + p < a.out_width) load<N>(dc + size_t(column + p) * a.channels, gradient[p]);
+                for (int p = 0; p < RUN; p++)
+                    if (column + p < end) load<N>(dc + size_t(first + column + p) * a.channels, gradient[p]);
 #pragma unroll
-            for (int i = 0; i < KERNEL_SIZE; i++) {
-                float pixels[STEP + KERNEL_SIZE - 1];
-                window(a, image, int(row) + i - int(a.top), int(column) - int(a.left), pixels);
+                for (int i = 0; i < KERNEL_SIZE; i++) {
+                    const Pixels pixels(lines + i * stride + column);
 #pragma unroll
-                for (int j = 0; j < KERNEL_SIZE; j++)
+                    for (int j = 0; j < KERNEL_SIZE; j++)
 #pragma unroll
-                    for (int p = 0; p < STEP; p++)
+                        for (int p = 0; p < RUN; p++)
 #pragma unroll
-                        for (int k = 0; k < N; k++) {
-                            float& to = sums[i * KERNEL_SIZE + j][k];
-                            to = fmaf(pixels[p + j], gradient[p][k], to);
-                        }
+                            for (int k = 0; k < N; k++) {
+                                float& to = sums[i * KERNEL_SIZE + j][k];
+                                to = fmaf(pixels.at(p + j), gradient[p][k], to);
+                            }
+                }
             }
         }
     }
-    __shared__ float shared[256 * KERNEL_SIZE * N];
     const u32 thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y;
 #pragma unroll
     for (int i = 0; i < KERNEL_SIZE; i++) {

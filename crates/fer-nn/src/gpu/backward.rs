@@ -8,7 +8,7 @@ use super::card::{Address, Direction, Gpu, Half, Kind, Product};
 use super::forward::total;
 use super::program::{Phase, Prepared, Program};
 use super::sizes::{Sizes, Work, has_few_rows, is_result};
-use super::spread::{Launch, Spread, THREADS};
+use super::spread::{DIRECT_ROWS, Launch, Spread, THREADS};
 use crate::Activation;
 use crate::geometry::ConvShape;
 use crate::plan::{Source, Stage};
@@ -154,7 +154,7 @@ impl<G: Gpu> Program<G> {
     }
 
     fn direct_back(&self, i: usize, sizes: &Sizes, s: &ConvShape) -> Result<()> {
-        let spread = Spread::of(s.out_channels, &[2]);
+        let spread = Spread::of(s.out_channels, &[2]).in_blocks_of(THREADS / 2, DIRECT_ROWS);
         let (kernel, kind) = (s.kernel.0, sizes.kind.name());
         let launch = spread.sums(s.batch * s.out_height);
         let args = self.direct_args(i, s, self.stages[i].back.da, launch.grid[0], Phase::Train);

@@ -6,7 +6,7 @@ use super::args::{DirectArgs, LayoutArgs, MeanArgs, StageArgs};
 use super::card::{Address, Direction, Gpu, Half, Kind, Product};
 use super::program::{Phase, Prepared, Program};
 use super::sizes::{Sizes, Work, has_few_rows, is_result};
-use super::spread::{Launch, Spread, THREADS};
+use super::spread::{DIRECT_ROWS, Launch, Spread, THREADS};
 use crate::geometry::ConvShape;
 use crate::plan::Source;
 use crate::{Activation, Mask};
@@ -85,7 +85,7 @@ impl<G: Gpu> Program<G> {
         let (x, to) = (self.source(i, sizes), self.stages[i].c);
         match (sizes.work, &prepared.convolutions[i]) {
             (Work::Direct(s), _) => {
-                let spread = Spread::of(s.out_channels, &[4]);
+                let spread = Spread::of(s.out_channels, &[4]).in_blocks_of(THREADS, DIRECT_ROWS);
                 let name = format!("direct_{}_{}_{}", sizes.kind.name(), s.kernel.0, spread.vector);
                 let items = s.batch * s.out_height * s.out_width.div_ceil(8);
                 let args = self.direct_args(i, &s, to, 0, phase);

@@ -19,6 +19,9 @@ const FEWEST: usize = 64;
 /// Channels of a block that adds up with all its other threads: what memory gives at once, in f32.
 const LANES: usize = 8;
 
+/// The most rows of a block of the kernels in `direct.cu`, which keep lines of images for each.
+pub(super) const DIRECT_ROWS: usize = 32;
+
 /// A grid of blocks, each of threads along the channels and along the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Launch {
@@ -51,6 +54,8 @@ pub(super) struct Spread {
     /// Threads along the channels.
     lanes: usize,
     tiles: usize,
+    /// The most rows of a block.
+    rows: usize,
 }
 
 impl Spread {
@@ -59,7 +64,12 @@ impl Spread {
         let vector = vectors.iter().copied().find(|&vector| channels.is_multiple_of(vector)).unwrap_or(1);
         let vectors = channels / vector;
         let lanes = vectors.next_power_of_two().min(32);
-        Self { vector, lanes, tiles: vectors.div_ceil(lanes) }
+        Self { vector, lanes, tiles: vectors.div_ceil(lanes), rows: THREADS / lanes }
+    }
+
+    /// In blocks of at most so many threads and rows, both powers of two, for a kernel that needs much of a multiprocessor for each.
+    pub fn in_blocks_of(self, threads: usize, rows: usize) -> Self {
+        Self { rows: (threads / self.lanes).clamp(1, rows), ..self }
     }
 
     /// For `items` rows, each thread taking one.
@@ -80,7 +90,7 @@ impl Spread {
 
     /// Rows of a block: fewer where full ones would leave multiprocessors idle.
     fn rows(&self, items: usize) -> usize {
-        let mut rows = THREADS / self.lanes;
+        let mut rows = self.rows;
         while rows * self.lanes > FEWEST && items.div_ceil(rows) * self.tiles < MULTIPROCESSORS {
             rows /= 2;
         }
@@ -97,7 +107,10 @@ mod tests {
         for channels in [1, 3, 7, 32, 64, 100, 128, 256, 1000, 5000] {
             for items in [1, 5, 32, 288, 1152, 4608, 73_728, 2_359_296] {
                 let spread = Spread::of(channels, &[4]);
-                for (launch, most) in [(spread.each(items), usize::MAX), (spread.sums(items), BLOCKS)] {
+                let small = spread.in_blocks_of(128, 32).sums(items);
+                let launches =
+                    [(spread.each(items), usize::MAX), (spread.sums(items), BLOCKS), (small, BLOCKS)];
+                for (launch, most) in launches {
                     let Launch { grid, block } = launch;
                     let case = format!("{items} rows of {channels} channels: {launch:?}");
                     assert!(block[1].is_power_of_two() && block[0] * block[1] <= THREADS, "{case}");

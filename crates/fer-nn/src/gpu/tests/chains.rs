@@ -236,6 +236,14 @@ fn the_notebooks_network_has_the_cpus_gradients() {
     }
 }
 
+/// The first layer works on lines in pieces: two here, and three.
+#[test]
+fn wide_images_have_the_cpus_gradients() {
+    for filters in [5, 2] {
+        check(&Case { size: (9, 45), ..dcnn(filters) }, Precision::F32, 1e-4);
+    }
+}
+
 #[test]
 fn in_bfloat16_the_gradients_are_those_to_its_rounding() {
     for filters in [8, 5] {
