@@ -2,7 +2,7 @@
 # Checks and measures the CUDA backend on a machine with a GPU: parity with the CPU, the memory checker, speed beside
 # PyTorch and ONNX Runtime, and the whole training on FER2013. Prints one table and writes a log.
 #
-#   scripts/gpu_check.sh --data FILE [--binaries DIR] [--out DIR] [--quick]
+#   scripts/gpu_check.sh --data FILE [--binaries DIR] [--out DIR] [--minutes N] [--all]
 #
 # DIR with the binaries is target/cuda/release/examples, where scripts/build_cuda.sh leaves them; no Rust is needed, only
 # the libraries that they link to, on LD_LIBRARY_PATH. FILE is fer2013.csv, its .gz or .zst, or the three classes alone,
@@ -10,19 +10,25 @@
 #
 #   awk -F, 'NR == 1 || $1 == 3 || $1 == 4 || $1 == 6' fer2013.csv | zstd -19 -o happy_sad_neutral.csv.zst
 #
-# --quick leaves out the peers, which tune for minutes, and trains in bf16 alone. The peers run where python3 has them.
+# It ends within N minutes, 8 unless told otherwise: what there was no time for is named and counts as failed. Stopped early
+# (Ctrl-C, SIGTERM) it prints the table of what was measured. The peers run where python3 has them, PyTorch in its compiled form.
+# --all trains and measures in every precision, and the peers in each of their forms, which tune for minutes: give it 90.
 # compute-sanitizer is part of an installed CUDA toolkit; without it the check fails.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-binaries=$root/target/cuda/release/examples out=gpu_check data='' quick=
+binaries=$root/target/cuda/release/examples out=gpu_check data='' minutes=8 all=
 while [ $# -gt 0 ]; do
     case $1 in
     --data) data=$(realpath "$2") ;;
     --binaries) binaries=$(realpath "$2") ;;
     --out) out=$2 ;;
-    --quick) quick=yes; shift; continue ;;
-    *) echo "gpu_check: unknown option $1; usage: scripts/gpu_check.sh --data FILE [--binaries DIR] [--out DIR] [--quick]" >&2; exit 2 ;;
+    --minutes) minutes=$2 ;;
+    --all) all=yes; shift; continue ;;
+    *)
+        echo "gpu_check: unknown option $1; usage: scripts/gpu_check.sh --data FILE [--binaries DIR] [--out DIR] [--minutes N] [--all]" >&2
+        exit 2
+        ;;
     esac
     shift 2
 done
@@ -31,49 +37,71 @@ for binary in gpu_check train_dcnn; do
 done
 mkdir -p "$out"
 out=$(realpath "$out")
-rm -f "$out"/*.jsonl
-exec > >(tee "$out/log") 2>&1
+# What an earlier check left is not this one's.
+rm -rf "$out"/*.jsonl "$out"/{run,training,progress}-{f32,tf32,bf16} "$out"/start
+touch "$out"/{ours,peers}.jsonl
+# Ctrl-C reaches tee too, which still has the table to write.
+exec > >(tee -i "$out/log") 2>&1
 
+# The table takes a moment.
+deadline=$((SECONDS + 60 * minutes - 5))
 failed=()
 step() { printf '\n== %s (%s)\n' "$1" "$(date -u +%FT%TZ)"; }
-try() { "$@" || failed+=("${*:1:4}"); }
+# Runs a command for so many seconds at most, and no longer than there is time; its name is kept where it fails.
+try() {
+    local seconds=$1 left=$((deadline - SECONDS))
+    shift
+    [ -z "$all" ] || seconds=$((20 * seconds))
+    if [ $left -le 0 ]; then
+        echo "not run: $minutes minutes are over"
+        failed+=("no time: ${*:1:4}")
+        return
+    fi
+    # In the background, for a trap waits for a command in the foreground.
+    timeout -k 2 $((seconds < left ? seconds : left)) "$@" &
+    running=$!
+    wait $running || failed+=("${*:1:4} (status $?)")
+}
+finish() {
+    trap - EXIT INT TERM
+    kill "${running:-}" 2>/dev/null || true
+    step "the table"
+    python3 "$root/benches/compare/gpu.py" "$out/ours.jsonl" "$out/peers.jsonl" || failed+=("the table")
+    echo
+    grep -h '"work": *"training"' "$out/ours.jsonl" || true
+    echo
+    if [ ${#failed[@]} -gt 0 ]; then
+        printf 'FAILED: %s\n' "${failed[@]}"
+        exit 1
+    fi
+    echo "gpu_check: all checks passed in $SECONDS s; log and measurements in $out"
+    exit 0
+}
+trap finish EXIT
+trap 'failed+=("stopped early"); exit 1' INT TERM
 
 step "the machine"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 nproc
 
 step "every operation and gradient beside the CPU"
-try "$binaries/gpu_check" operations --out "$out/operations.jsonl"
+try 60 "$binaries/gpu_check" operations --out "$out/operations.jsonl"
 step "every gradient of the whole network beside the CPU"
-try "$binaries/gpu_check" gradients --out "$out/gradients.jsonl"
+try 40 "$binaries/gpu_check" gradients --out "$out/gradients.jsonl"
 step "what Grad-CAM reads, beside the CPU"
-try "$binaries/gpu_check" explanations --out "$out/explanations.jsonl"
+try 20 "$binaries/gpu_check" explanations --out "$out/explanations.jsonl"
 step "twenty training steps beside the CPU, and the same again"
-try "$binaries/gpu_check" steps --out "$out/steps.jsonl"
+try 40 "$binaries/gpu_check" steps --out "$out/steps.jsonl"
 
-step "the memory checker on a short training"
-if command -v compute-sanitizer >/dev/null; then
-    # The libraries ask the driver for things that it may lack; and their own kernels are not this project's to judge.
-    ours=()
-    for kernel in batch_ tone_ mix_ direct_ moments_ tail_ joined_ moving_norm global_mean add_ cross_entropy gradient_norm \
-        optimizer_; do
-        ours+=(--kernel-name "kns=$kernel")
-    done
-    try compute-sanitizer --tool memcheck --report-api-errors no --error-exitcode 9 "$binaries/gpu_check" short
-    for tool in racecheck synccheck; do
-        try compute-sanitizer --tool "$tool" "${ours[@]}" --error-exitcode 9 "$binaries/gpu_check" short
-    done
-else
-    echo "not run: compute-sanitizer is not installed"
-    failed+=("compute-sanitizer is missing")
-fi
-
-step "training steps and inference"
-try "$binaries/gpu_check" times --out "$out/ours.jsonl"
+step "training steps, inference, and an epoch of the FER+ recipe"
+try 60 "$binaries/gpu_check" times --out "$out/times.jsonl"
+try 40 "$binaries/gpu_check" recipe --recipe "$root/recipes/ferplus.toml" --out "$out/recipe.jsonl"
+cat "$out"/{times,recipe}.jsonl >>"$out/ours.jsonl" || true
 
 # The most memory that nvidia-smi shows while a command runs, in MiB, in $peak. Where algorithms are timed, what the
 # trials took is in it.
 with_memory() {
+    touch "$out/memory"
     stdbuf -oL nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits --loop-ms=200 >"$out/memory" &
     local watcher=$!
     try "$@"
@@ -81,24 +109,33 @@ with_memory() {
     wait "$watcher" 2>/dev/null || true
     peak=$(sort -n "$out/memory" | tail -n 1)
 }
+# Trains for 57 epochs; what it says goes to files.
+train() {
+    "$binaries/train_dcnn" --data "$data" --device cuda:0 --precision "$1" --epochs 57 --config "$out/settings.toml" \
+        --overwrite --out "$out/run-$1" 2>"$out/progress-$1" >"$out/training-$1"
+}
+export -f train
+export binaries data out
 
 # Nothing but the number of epochs may end the training: the notebook's 57.
 printf '[early_stopping]\npatience = 1000\n' >"$out/settings.toml"
 if [ -n "$data" ]; then
-    precisions=(f32 tf32 bf16)
-    [ -z "$quick" ] || precisions=(bf16)
+    step "from the start to the first step"
+    try 60 python3 "$root/benches/compare/first_step.py" "$out/ours.jsonl" "$binaries/train_dcnn" --data "$data" \
+        --device cuda:0 --precision bf16 --overwrite --out "$out/start"
+    precisions=(bf16)
+    [ -z "$all" ] || precisions=(f32 tf32 bf16)
     for precision in "${precisions[@]}"; do
         step "57 epochs of FER2013 in $precision"
-        run=$out/run-$precision
-        with_memory "$binaries/train_dcnn" --data "$data" --device cuda:0 --precision "$precision" --epochs 57 \
-            --config "$out/settings.toml" --overwrite --out "$run" 2>"$out/progress-$precision" >"$out/training-$precision"
+        with_memory 120 bash -c "train $precision"
+        [ -e "$out/run-$precision/run.json" ] || continue
         tail -n 25 "$out/training-$precision"
-        python3 - "$run" "$precision" "$peak" >>"$out/ours.jsonl" <<'END' || failed+=("the training in $precision")
+        python3 - "$out/run-$precision" "$precision" "$peak" >>"$out/ours.jsonl" <<'END' || failed+=("the training in $precision")
 import csv, json, pathlib, sys
 run, precision, peak = pathlib.Path(sys.argv[1]), *sys.argv[2:]
 record = json.loads((run / "run.json").read_text())
+result = record["result"] or sys.exit("the training did not end")
 best = max(float(row["val_accuracy"]) for row in csv.DictReader((run / "history.csv").open()))
-result = record["result"]
 print(json.dumps({
     "work": "training", "batch": record["settings"]["batch_size"], "precision": precision,
     "seconds": result["seconds"], "epochs": result["epochs"], "val_accuracy": result["valid_accuracy"],
@@ -113,31 +150,52 @@ else
     failed+=("no --data")
 fi
 
-touch "$out/peers.jsonl"
-if [ -z "$quick" ] && python3 -c 'import torch' 2>/dev/null; then
+# A peer's work, and the forms in which it runs unless all are asked for.
+peer() {
+    local forms=$1 module=$2
+    shift 2
+    step "$module: $*"
+    [ -z "$all" ] || forms=
+    try 60 python3 -m "peers.$module" "$@" --forms "$forms" >>"$out/peers.jsonl"
+    tail -n 1 "$out/peers.jsonl" | cut -c 1-400
+}
+if python3 -c 'import torch' 2>/dev/null; then
     cd "$root/benches/compare"
-    for precision in f32 tf32 bf16; do
-        for work in "train_step --batch 32" "train_step --batch 1024" "inference --batch 4096"; do
-            step "PyTorch: $work, $precision"
-            # shellcheck disable=SC2086 # a work is several words
-            python3 -m peers.pytorch_cuda $work --precision "$precision" | tee -a "$out/peers.jsonl" ||
-                failed+=("PyTorch: $work, $precision")
+    peer "compiled, one graph" pytorch_cuda train_step --batch 32 --precision bf16
+    peer "compiled, one graph" pytorch_cuda train_step --batch 32 --precision tf32
+    peer "compiled, one graph" pytorch_cuda train_step --batch 1024 --precision bf16
+    peer "compiled" pytorch_cuda inference --batch 4096 --precision bf16
+    peer "compiled, one graph" pytorch_recipe_cuda recipe_epoch --batch 128 --precision bf16
+    if [ -n "$all" ]; then
+        peer "" pytorch_cuda train_step --batch 32 --precision f32
+        for precision in f32 tf32; do
+            peer "" pytorch_cuda train_step --batch 1024 --precision $precision
+            peer "" pytorch_cuda inference --batch 4096 --precision $precision
         done
-        python3 -c 'import onnxruntime' 2>/dev/null || continue
-        step "ONNX Runtime: inference, $precision"
-        python3 -m peers.onnx_runtime_cuda inference --batch 4096 --precision "$precision" |
-            tee -a "$out/peers.jsonl" || failed+=("ONNX Runtime: inference, $precision")
-    done
+        if python3 -c 'import onnxruntime' 2>/dev/null; then
+            for precision in f32 tf32 bf16; do
+                peer "" onnx_runtime_cuda inference --batch 4096 --precision $precision
+            done
+        fi
+    fi
     cd - >/dev/null
+else
+    echo "not run: the peers, for python3 has no PyTorch"
 fi
 
-step "the table"
-try python3 "$root/benches/compare/gpu.py" "$out/ours.jsonl" "$out/peers.jsonl"
-echo
-grep -h '"work": *"training"' "$out/ours.jsonl" || true
-printf '\n'
-if [ ${#failed[@]} -gt 0 ]; then
-    printf 'FAILED: %s\n' "${failed[@]}"
-    exit 1
+step "the memory checker on a short training"
+if command -v compute-sanitizer >/dev/null; then
+    # The libraries ask the driver for things that it may lack; and their own kernels are not this project's to judge.
+    ours=()
+    for kernel in activation_ add_ batch_ cross_entropy direct_ global_mean gradient_norm joined_ max_pool mean_pool mix_ moments_ \
+        moving_norm optimizer_ tail_ to_channels_last to_planar tone_ total_ vectors_; do
+        ours+=(--kernel-name "kns=$kernel")
+    done
+    try 60 compute-sanitizer --tool memcheck --report-api-errors no --error-exitcode 9 "$binaries/gpu_check" short
+    for tool in racecheck synccheck; do
+        try 60 compute-sanitizer --tool "$tool" "${ours[@]}" --error-exitcode 9 "$binaries/gpu_check" short
+    done
+else
+    echo "not run: compute-sanitizer is not installed"
+    failed+=("compute-sanitizer is missing")
 fi
-echo "gpu_check: all checks passed; log and measurements in $out"

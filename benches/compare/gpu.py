@@ -2,10 +2,9 @@
 
     python gpu.py OURS PEERS
 
-OURS has what this repository's `gpu_check` prints, PEERS what peers/pytorch_cuda.py and peers/onnx_runtime_cuda.py
-print. Of ours the last line of a work counts, of the peers' the fastest on the same card. A ratio is ours by the
-peer's time, so less is better, also where images a second are shown; "at most" and "aim for" are bounds of it, for the
-whole training in seconds.
+OURS has what this repository's `gpu_check` and first_step.py print, PEERS what peers/*_cuda.py print. Of ours the last
+line of a work counts, of the peers' the fastest on the same card. A ratio is ours by the peer's time, so less is better,
+also where images a second are shown; "at most" and "aim for" are bounds of it, or of our seconds where they have a unit.
 """
 
 import argparse
@@ -21,6 +20,15 @@ HEAD = ["work", "peer (form)", "its median", "ours", "ratio", "at most", "aim fo
 NOTEBOOK = {"name": "the notebook", "seconds": 570}
 
 
+NAMES = {
+    "train_step": "training step",
+    "training": "training, 57 epochs",
+    "recipe_epoch": "FER+ recipe, an epoch",
+    "first_start": "start to first step, nothing kept",
+    "start": "start to first step",
+}
+
+
 @dataclass(frozen=True)
 class Row:
     work: str
@@ -29,6 +37,8 @@ class Row:
     precision: str | None
     at_most: float | None = None
     aim: float | None = None
+    # Whether the bounds are of our seconds.
+    absolute: bool = False
 
     def is_of(self, line):
         """Whether the line says how long this took."""
@@ -36,18 +46,19 @@ class Row:
         return "seconds" in line and all(value in (None, line.get(key)) for key, value in asked.items())
 
     def __str__(self):
-        name = {"train_step": "training step", "training": "training, 57 epochs"}.get(self.work, self.work)
+        name = NAMES.get(self.work, self.work)
         return ", ".join([name, *([f"batch {self.batch}"] if self.batch else []), *filter(None, [self.precision])])
 
 
 ROWS = [
-    Row("train_step", 32, "tf32", 1.0, 0.7),
-    Row("train_step", 32, "bf16", 1.0, 0.7),
-    Row("train_step", 1024, "bf16", 1.0, 0.8),
-    Row("inference", 4096, "f32", 1.0, 1 / 1.3),
-    Row("inference", 4096, "tf32", 1.0, 1 / 1.3),
-    Row("inference", 4096, "bf16", 1.0, 1 / 1.3),
-    Row("training", None, None, 60 / NOTEBOOK["seconds"], 30 / NOTEBOOK["seconds"]),
+    Row("train_step", 32, "bf16", 0.75, 0.55),
+    Row("train_step", 32, "tf32", 0.80, 0.60),
+    Row("train_step", 1024, "bf16", 0.85, 0.65),
+    Row("inference", 4096, "bf16", 0.70, 0.50),
+    Row("training", None, None, 40, 25, absolute=True),
+    Row("recipe_epoch", 128, "bf16", 0.80, 0.55),
+    Row("first_start", None, None, 10, 3, absolute=True),
+    Row("start", None, None, 10, 3, absolute=True),
 ]
 
 
@@ -70,20 +81,23 @@ def cells(row, ours, peers):
     same = [line for line in others if mine is None or line is NOTEBOOK or line.get("card") == mine.get("card")]
     other = min(same, key=lambda line: line["seconds"], default=None)
     bounds = [bound(row, row.at_most), bound(row, row.aim)]
-    if other is None:
-        name = f"not measured on {mine.get('card')}" if others else "not measured"
-    else:
+    if other is not None:
         name = other["name"] + (f" ({other['form']})" if "form" in other else "")
-    if mine is None or other is None:
-        return [row, name, value(row, other), value(row, mine), "", *bounds, "not measured"]
-    ratio = mine["seconds"] / other["seconds"]
-    return [row, name, value(row, other), value(row, mine), f"{ratio:.3f}", *bounds, verdict(row, ratio)]
+    elif row.work in ("first_start", "start"):
+        name = "none"
+    else:
+        name = f"not measured on {mine.get('card')}" if others else "not measured"
+    ratio = mine["seconds"] / other["seconds"] if mine and other else None
+    shown = "" if ratio is None else f"{ratio:.3f}"
+    measured = (mine and mine["seconds"]) if row.absolute else ratio
+    median = "" if name == "none" else value(row, other)
+    return [row, name, median, value(row, mine), shown, *bounds, verdict(row, measured)]
 
 
-def bound(row, ratio):
-    if ratio is None:
+def bound(row, of):
+    if of is None:
         return ""
-    return f"{ratio * NOTEBOOK['seconds']:.0f} s" if row.work == "training" else f"{ratio:.3g}"
+    return f"{of} s" if row.absolute else f"{of:.3g}"
 
 
 def value(row, line):
@@ -92,10 +106,12 @@ def value(row, line):
     return f"{row.batch / line['seconds']:,.0f} images/s" if row.work == "inference" else show(line["seconds"], "s")
 
 
-def verdict(row, ratio):
+def verdict(row, measured):
+    if measured is None:
+        return "not measured"
     if row.at_most is None:
         return ""
-    return "as aimed for" if ratio <= row.aim else "within" if ratio <= row.at_most else "missed"
+    return "as aimed for" if measured <= row.aim else "within" if measured <= row.at_most else "missed"
 
 
 def read(path):

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to a person")]
 
 mod parity;
+mod recipe;
 mod times;
 
 use std::fs::File;
@@ -24,9 +25,15 @@ struct Args {
     /// cuda:N.
     #[arg(long, default_value = "cuda:0")]
     device: String,
-    /// What to do: operations, gradients, explanations, steps, times, short.
+    /// What to do: operations, gradients, explanations, steps, times, recipe, short.
     #[arg(value_delimiter = ',', default_value = "operations,gradients,explanations,steps,times")]
     work: Vec<String>,
+    /// The recipe whose epochs are measured.
+    #[arg(long, default_value = "recipes/ferplus.toml")]
+    recipe: PathBuf,
+    /// Images of such an epoch.
+    #[arg(long, default_value_t = 28_160)]
+    images: usize,
     /// A file for the measurements, one JSON object a line.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -71,8 +78,9 @@ fn run(args: &Args) -> Result<usize, Failure> {
             "steps" => parity::steps(&mut check)?,
             "short" => parity::short(&mut check)?,
             "times" => times::times(&mut check)?,
+            "recipe" => recipe::recipe(&mut check, &args.recipe, args.images)?,
             other => {
-                let known = "operations, gradients, explanations, steps, times or short";
+                let known = "operations, gradients, explanations, steps, times, recipe or short";
                 return Err(format!("unknown work '{other}': {known}").into());
             }
         }

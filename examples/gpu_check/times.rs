@@ -16,29 +16,31 @@ pub fn times(check: &mut Check) -> Result<(), Failure> {
     for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
         for (batch, steps) in [(32, 600), (1024, 20)] {
             let times = step_times(&check.device, precision, batch, steps)?;
-            time(check, "train_step", batch, precision, &times)?;
+            time(check, "train_step", batch, batch, precision, &times)?;
         }
         let times = inference_times(&check.device, precision, 4096)?;
-        time(check, "inference", 4096, precision, &times)?;
+        time(check, "inference", 4096, 4096, precision, &times)?;
     }
     Ok(())
 }
 
-fn time(
+/// Tells and writes the median of the seconds in which so many images were worked on.
+pub fn time(
     check: &mut Check,
     work: &str,
     batch: usize,
+    images: usize,
     precision: Precision,
     times: &[f64],
 ) -> Result<(), Failure> {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (median, min, max) = (sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1]);
-    let per_second = batch as f64 / median;
+    let per_second = images as f64 / median;
     println!("{work}, batch {batch}, {precision}: {:.3} ms, {per_second:.0} images/s", median * 1e3);
     let card = &check.card;
     check.say(json!({
-        "work": work, "batch": batch, "precision": precision.to_string(), "seconds": median, "min": min,
+        "work": work, "batch": batch, "images": images, "precision": precision.to_string(), "seconds": median, "min": min,
         "max": max, "repetitions": times.len(), "card": card,
     }))
 }
