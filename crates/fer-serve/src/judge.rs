@@ -1,5 +1,6 @@
 //! The thread that judges the pictures of all clients, those that wait together.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,8 +17,9 @@ use tokio::sync::oneshot;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
-/// Pictures that are judged together at most. What waits longer than for one such batch waits for the processor anyway.
-const TOGETHER: usize = 8;
+/// Pictures that are judged together at most: a face costs less among more, and what waits longer than for one such batch waits for
+/// the processor anyway.
+const TOGETHER: usize = 24;
 /// Faces of a picture that are explained, the surest: a crowd would keep everybody waiting.
 const EXPLAINED: usize = 16;
 
@@ -88,17 +90,19 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn run(&self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            let mut pictures = first.pictures.len();
-            let mut batch = vec![first];
-            while pictures < TOGETHER
-                && let Ok(job) = jobs.try_recv()
-            {
-                pictures += job.pictures.len();
-                batch.push(job);
+        let mut waiting = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                let Ok(first) = jobs.recv() else { return };
+                waiting.push_back(first);
             }
+            waiting.extend(jobs.try_iter());
             // Nobody waits for these any more.
-            batch.retain(|job| !job.reply.is_closed());
+            waiting.retain(|job: &Job| !job.reply.is_closed());
+            let batch = next(&mut waiting);
+            if batch.is_empty() {
+                continue;
+            }
             let answers = unwinding(|| self.judge(&batch));
             for (job, answer) in batch.into_iter().zip(answers.into_iter().flatten()) {
                 // Whoever has gone needs no answer; who gets none is told that the service failed.
@@ -178,6 +182,21 @@ impl Judge<'_> {
     }
 }
 
+/// The jobs that have waited longest, of as many pictures as make all batches of those that wait about equal: with full ones the
+/// last in the queue would wait for a whole batch more.
+fn next(waiting: &mut VecDeque<Job>) -> Vec<Job> {
+    let pictures: usize = waiting.iter().map(|job| job.pictures.len()).sum();
+    let most = pictures.div_ceil(pictures.div_ceil(TOGETHER).max(1)).max(1);
+    let (mut batch, mut taken) = (Vec::new(), 0);
+    while taken < most
+        && let Some(job) = waiting.pop_front()
+    {
+        taken += job.pictures.len();
+        batch.push(job);
+    }
+    batch
+}
+
 fn refused(problem: fer_picture::Problem) -> Problem {
     use fer_picture::Problem::{TooLarge, TooManyPixels};
     match problem {
@@ -194,4 +213,38 @@ fn thousandth(value: f32) -> f32 {
 /// What `work` gives; none where it panicked, which must not end the service.
 fn unwinding<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The batches of jobs of so many pictures, by their pictures.
+    fn batches(jobs: &[usize]) -> Vec<Vec<usize>> {
+        let job = |&pictures: &usize| Job {
+            pictures: vec![Bytes::new(); pictures],
+            ask: Ask::default(),
+            reply: oneshot::channel().0,
+        };
+        let mut waiting: VecDeque<Job> = jobs.iter().map(job).collect();
+        let pictures = |batch: Vec<Job>| batch.iter().map(|job| job.pictures.len()).collect();
+        std::iter::repeat_with(|| next(&mut waiting))
+            .map(pictures)
+            .take_while(|b: &Vec<_>| !b.is_empty())
+            .collect()
+    }
+
+    #[test]
+    fn batches_are_about_equal_and_in_order() {
+        let sizes = |n: usize| batches(&vec![1; n]).iter().map(Vec::len).collect::<Vec<_>>();
+        assert!(sizes(0).is_empty());
+        assert_eq!(sizes(1), [1]);
+        assert_eq!(sizes(24), [24]);
+        assert_eq!(sizes(25), [13, 12]);
+        assert_eq!(sizes(100), [20; 5]);
+        // A job stays whole.
+        assert_eq!(batches(&[1, 30, 1]), [vec![1, 30], vec![1]]);
+        assert_eq!(batches(&[100, 2, 3]), [vec![100], vec![2, 3]]);
+        assert_eq!(batches(&[0, 0, 1]), [[0, 0, 1]]);
+    }
 }
