@@ -37,6 +37,8 @@ pub(super) struct Cudnn {
     stream: Arc<CudaStream>,
     compute: Compute,
     limits: Limits,
+    /// What searches found, by the names of what was computed: in this process, and in files.
+    found: RefCell<HashMap<String, Found>>,
     kept: Kept,
     /// What the algorithms use: that of the convolutions chosen so far, which keep it when it is too small for others.
     workspace: RefCell<Option<Rc<Workspace>>>,
@@ -94,6 +96,7 @@ impl Cudnn {
             stream: stream.clone(),
             compute,
             limits: limits(context).map_err(of_driver)?,
+            found: RefCell::default(),
             kept: Kept::of_user(&format!("{card}_cudnn_{}", result::get_version())),
             workspace: RefCell::default(),
             chosen: RefCell::default(),
@@ -140,18 +143,19 @@ impl Cudnn {
         let batch = shapes.shape.batch.next_power_of_two();
         let tried = Shapes::new(ConvShape { batch, ..shapes.shape }, shapes.kind, shapes.precision)?;
         let name = tried.name(direction);
-        let found = match self.kept.get::<Found>(&name) {
-            Some(found) if choices.iter().any(|choice| choice.algorithm.number() == found.algorithm) => found,
-            _ => match self.search(&tried, direction) {
-                Ok(found) => found,
-                Err(error) => {
-                    tracing::debug!(
-                        "cuDNN: {name}: its first algorithm is taken, for none could be tried: {error}"
-                    );
-                    return Ok(first);
-                }
-            },
+        let known = self.found.borrow().get(&name).copied().or_else(|| self.kept.get(&name));
+        let is_chosen =
+            |found: &Found| choices.iter().any(|choice| choice.algorithm.number() == found.algorithm);
+        let found = match known.filter(is_chosen).map_or_else(|| self.search(&tried, direction), Ok) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(
+                    "cuDNN: {name}: its first algorithm is taken, for none could be tried: {error}"
+                );
+                return Ok(first);
+            }
         };
+        self.found.borrow_mut().insert(name.clone(), found);
         let took = Duration::try_from_secs_f64(found.seconds).unwrap_or_default();
         if let Some(times) = self.limits.excess(&tried.shape, tried.kind, tried.precision, took) {
             let number = found.algorithm;
