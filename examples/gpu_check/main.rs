@@ -141,10 +141,15 @@ fn dcnn(weights: &VarMap, device: &Device, compute: Compute) -> Result<Graph, Fa
     network(&DcnnConfig::default().into(), weights, device, compute)
 }
 
+/// Random images of 48×48.
+fn pixels(count: usize) -> Result<Vec<u8>, Failure> {
+    let values = random(&[1 << 16], 3, &Device::Cpu)?.to_vec1::<f32>()?;
+    Ok(values.iter().cycle().take(count * 48 * 48).map(|v| (v * 60.0 + 128.0) as u8).collect())
+}
+
 /// Random images of three classes.
 fn samples(count: usize, batch_size: usize) -> Result<Samples, Failure> {
-    let pixels = random(&[1 << 16], 3, &Device::Cpu)?.to_vec1::<f32>()?;
-    let pixels = pixels.iter().cycle().take(count * 48 * 48).map(|v| (v * 60.0 + 128.0) as u8).collect();
+    let pixels = pixels(count)?;
     let labels: Vec<u32> = (0..count as u32).map(|i| i % 3).collect();
     let targets = Samples::one_hot(&labels, 3);
     Ok(Samples { pixels, targets, classes: 3, height: 48, width: 48, batch_size, drop_last: false })

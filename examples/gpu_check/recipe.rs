@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use candle_nn::VarMap;
+use fer::DeviceLoader;
 use fer::augment::Augment;
 use fer::data::{Dataset, Loader, LoaderConfig};
 use fer::model::{Input, ModelConfig};
 use fer::nn::{Compute, Precision, var_builder};
 use fer::run::Settings;
 use fer::train::{TrainConfig, Trainer};
-use fer::{DeviceLoader, rand};
 use ndarray::Array3;
 
 use crate::times::time;
-use crate::{Check, Failure};
+use crate::{Check, Failure, pixels};
 
 /// Epochs that are measured, after one that is not.
 const EPOCHS: u32 = 5;
@@ -26,12 +26,9 @@ pub fn recipe(check: &mut Check, path: &Path, images: usize) -> Result<(), Failu
     let names: Vec<String> = (0..8).map(|class| format!("class {class}")).collect();
     let (mean, deviation) = (settings.preprocessing.mean, settings.preprocessing.deviation);
 
-    let stream = rand::Stream { seed: 7, purpose: rand::Purpose::named("check"), epoch: 0, item: 1 };
-    let noise: Vec<u8> = (0..1 << 16).flat_map(|i| stream.block(i)).flat_map(u32::to_le_bytes).collect();
-    let pixels = noise.iter().copied().cycle().take(images * 48 * 48).collect();
     let labels = (0..images as u32).map(|image| image % 8).collect();
-    let data =
-        Dataset::new(Array3::from_shape_vec((images, 48, 48), pixels)?, Some(labels), None)?.named(&names)?;
+    let data = Dataset::new(Array3::from_shape_vec((images, 48, 48), pixels(images)?)?, Some(labels), None)?
+        .named(&names)?;
     let loader =
         LoaderConfig { batch_size: settings.batch_size, drop_last: settings.drop_last, ..Default::default() };
     let mut train = DeviceLoader::new(Loader::new(data, loader)?, check.device.clone())

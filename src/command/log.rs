@@ -11,12 +11,12 @@ use tracing_subscriber::{Layer, fmt};
 /// Writes warnings to the standard error, or what `RUST_LOG` asks for: a level, or levels of crates, `fer_nn=debug,warn`. A program
 /// that has a subscriber keeps it.
 pub(super) fn start() {
-    let asked =
-        env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty()).map(|asked| asked.parse::<Targets>());
-    let (targets, problem) = match asked {
-        Some(Ok(targets)) => (targets, None),
-        Some(Err(e)) => (warnings(), Some(e)),
-        None => (warnings(), None),
+    let warnings = || Targets::new().with_default(LevelFilter::WARN);
+    let asked = env::var_os("RUST_LOG").unwrap_or_default();
+    let (targets, problem) = match asked.to_string_lossy().parse::<Targets>() {
+        _ if asked.is_empty() => (warnings(), None),
+        Ok(targets) => (targets, None),
+        Err(e) => (warnings(), Some(e)),
     };
     let lines = fmt::layer()
         .with_writer(stderr)
@@ -30,8 +30,4 @@ pub(super) fn start() {
             "RUST_LOG: {e}; warnings are written (allowed: a level, or levels of crates, fer_nn=debug,warn)"
         );
     }
-}
-
-fn warnings() -> Targets {
-    Targets::new().with_default(LevelFilter::WARN)
 }

@@ -56,10 +56,8 @@ __device__ void direct(const DirectArgs& a) {
     const u32 runs = div_up(a.out_width, RUN), item = blockIdx.x * blockDim.y + threadIdx.y;
     const u32 channel = first + threadIdx.x * N, image = item / (runs * a.out_height);
     const u32 row = item / runs % a.out_height, column = item % runs * RUN;
-    const float* window = windows + threadIdx.y * KERNEL_SIZE * LEN;
-    if (image < a.batch) {
-        bring(a, image, row - a.top, column - a.left, KERNEL_SIZE, LEN, windows + threadIdx.y * KERNEL_SIZE * LEN);
-    }
+    float* window = windows + threadIdx.y * KERNEL_SIZE * LEN;
+    if (image < a.batch) bring(a, image, row - a.top, column - a.left, KERNEL_SIZE, LEN, window);
     __syncthreads();
     if (channel >= a.channels || image >= a.batch) return;
     float sums[RUN][N] = {};

@@ -71,6 +71,14 @@ struct Workspace {
     at: *mut c_void,
 }
 
+impl Workspace {
+    fn new(stream: &Arc<CudaStream>, bytes: usize) -> Result<Self> {
+        let memory = zeros(stream, bytes.max(1))?;
+        let at = memory.device_ptr(stream).0 as *mut c_void;
+        Ok(Self { memory, at })
+    }
+}
+
 /// An algorithm, and the bytes of memory that it uses besides.
 #[derive(Clone, Copy, Debug)]
 struct Choice {
@@ -188,22 +196,17 @@ impl Cudnn {
             Direction::Input => [w, y, x],
             Direction::Weight => [x, y, w],
         };
-        let memory = [a, b, to].map(|bytes| zeros(&self.stream, bytes));
-        let [a, b, to] = memory.each_ref().map(|slice| match slice {
-            Ok(slice) => Ok(Address(slice.device_ptr(&self.stream).0)),
-            Err(error) => Err(Error::msg(error.to_string())),
-        });
-        let (operands, to) = ([a?, b?], to?);
         let most = choices.iter().map(|choice| choice.workspace).max().unwrap_or(0);
-        let workspace = zeros(&self.stream, most.max(1))?;
-        let at = workspace.device_ptr(&self.stream).0 as *mut c_void;
+        let memory = |bytes| Workspace::new(&self.stream, bytes);
+        let (a, b, to, workspace) = (memory(a)?, memory(b)?, memory(to)?, memory(most)?);
+        let [a, b, to] = [&a, &b, &to].map(|memory| Address(memory.at as u64));
         let run = |choice: &Choice| {
             let event = || self.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).ok();
             let begin = event()?;
-            let used = (at, choice.workspace);
+            let used = (workspace.at, choice.workspace);
             // SAFETY: all memory is alive until the events have passed, and of the sizes that the shapes and the
             // algorithms want.
-            unsafe { choice.algorithm.queue(self.handle, shapes, used, operands, to) }.ok()?;
+            unsafe { choice.algorithm.queue(self.handle, shapes, used, [a, b], to) }.ok()?;
             let milliseconds = begin.elapsed_ms(&event()?).ok()?;
             Duration::try_from_secs_f32(milliseconds / 1e3).ok()
         };
@@ -219,9 +222,7 @@ impl Cudnn {
         if let Some(workspace) = kept.as_ref().filter(|workspace| workspace.memory.len() >= bytes) {
             return Ok(workspace.clone());
         }
-        let memory = zeros(&self.stream, bytes.max(1))?;
-        let at = memory.device_ptr(&self.stream).0 as *mut c_void;
-        let workspace = Rc::new(Workspace { memory, at });
+        let workspace = Rc::new(Workspace::new(&self.stream, bytes)?);
         *kept = Some(workspace.clone());
         Ok(workspace)
     }

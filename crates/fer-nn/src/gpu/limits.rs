@@ -26,8 +26,7 @@ impl Limits {
     /// the A100, GA102, H100 and Blackwell whitepapers (tensor cores, dense, sums in f32).
     fn multiply_adds(&self, precision: Precision) -> f64 {
         let [f32, tf32, bf16] = match self.capability {
-            (..7, _) => [64, 64, 64],
-            (7, _) => [64, 64, 64],
+            (..=7, _) => [64, 64, 64],
             (8, 0) => [64, 512, 1024],
             (8, _) => [128, 256, 512],
             (9, _) => [128, 1024, 2048],

@@ -131,7 +131,7 @@ pub(super) fn is_result(stage: &Stage, sizes: &Sizes) -> bool {
 /// Whether what follows a stage's result is done by blocks that each take all rows of their channels: dense layers of small
 /// batches, with nothing joined.
 pub(super) fn has_few_rows(stage: &Stage, sizes: &Sizes) -> bool {
-    /// The most rows for which that is quicker than more blocks and a launch that adds up what they left.
+    /// The most rows for which that should be quicker than more blocks and a launch that adds up what they left: not measured.
     const FEW: usize = 256;
     let is_f32 = (sizes.kind, sizes.out) == (Kind::F32, Kind::F32);
     stage.is_simple() && is_f32 && !sizes.pool && sizes.area() == 1 && sizes.batch <= FEW
