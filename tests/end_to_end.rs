@@ -167,18 +167,17 @@ fn the_recipe_of_votes_runs_and_is_resumed_to_the_bit() {
         report.contains("10 views of each image (as it is, shifted by 3 pixels, each mirrored)"),
         "{report}"
     );
-    let evaluated = printed(
-        example("evaluate")
-            .arg("--model")
-            .arg(&run_folder)
-            .arg("--data")
-            .arg(&data)
-            .arg("--ferplus")
-            .arg(&votes)
-            .args(["--ferplus-targets", "votes", "--usage", "PrivateTest", "--views", "mirror"]),
-    );
+    let evaluate = || {
+        let mut command = example("evaluate");
+        command.arg("--model").arg(&run_folder).arg("--data").arg(&data).arg("--ferplus").arg(&votes);
+        command
+    };
+    let more = "--ferplus-targets votes --usage PrivateTest --views mirror";
+    let evaluated = printed(evaluate().args(more.split(' ')));
     assert!(evaluated.starts_with(&format!("{}, md5 ", data.display())), "{evaluated}");
     assert!(evaluated.contains("2 views of each image (as it is, mirrored)"), "{evaluated}");
+    let (_, refused, _) = run(&mut evaluate());
+    assert!(refused.contains("'contempt' is none of the data's; give --ferplus-targets"), "{refused}");
 }
 
 #[test]

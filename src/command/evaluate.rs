@@ -112,7 +112,11 @@ fn evaluate(
     };
     let labels = match &args.labels {
         Some(labels) => labels.clone(),
-        None => labels_of(&classifier, all.encoder().vocabulary())?,
+        None => {
+            let votes_in_7 = args.ferplus.is_some() && args.ferplus_targets.is_none();
+            let flags = if votes_in_7 { "--ferplus-targets or --labels" } else { "--labels or --classes" };
+            labels_of(&classifier, all.encoder().vocabulary(), flags)?
+        }
     };
     let chosen = all.select(&labels)?;
     let (data, train) = rows_to_evaluate(&all, &chosen, recorded, args, out)?;
@@ -196,10 +200,9 @@ fn trained_on(all: &Dataset, model: &Path) -> Result<Option<Dataset>> {
 }
 
 /// The data's labels that the model tells apart.
-fn labels_of(classifier: &Classifier, vocabulary: &Vocabulary) -> Result<Vec<u32>> {
+fn labels_of(classifier: &Classifier, vocabulary: &Vocabulary, flags: &str) -> Result<Vec<u32>> {
     let code = |name: &String| {
-        let reason =
-            || format!("the model's label '{name}' is none of the data's; give --labels or --classes");
+        let reason = || format!("the model's label '{name}' is none of the data's; give {flags}");
         vocabulary.read(name).ok_or_else(|| Error::Settings(reason()))
     };
     classifier.labels().iter().map(code).collect()

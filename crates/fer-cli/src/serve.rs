@@ -74,7 +74,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let interrupted = interrupt()?;
     args.model.start_threads()?;
     let config = config(args)?;
-    let server = Server::start(args.model.recognizer()?, &about(args.model.model.as_deref())?, &config)?;
+    let server = Server::start(args.model.recognizer()?, &about(args.model.model.as_deref())?, &config)
+        .map_err(by_flags)?;
     writeln!(out, "{}", server.url())?;
     out.flush()?;
     while !interrupted.load(Ordering::Relaxed) {
@@ -99,6 +100,18 @@ fn config(args: &Args) -> Result<ServeConfig, Failure> {
     let token = token(args.token_file.as_deref())?;
     let hosts = args.host.clone();
     Ok(ServeConfig { listen: args.listen, token, tls, plain_http: args.plain_http, hosts, limits })
+}
+
+/// What the service says of a setting, with the flag in the place of the setting's name.
+fn by_flags(error: fer_serve::Error) -> Failure {
+    let fer_serve::Error::Config { field, value, allowed } = error else { return error.into() };
+    let flag = |field: &str| match field {
+        "token" => format!("the token of --token-file or {TOKEN}"),
+        "limits.seconds" => "--timeout".to_owned(),
+        _ => format!("--{}", field.replace("limits.", "max-").replace('_', "-")),
+    };
+    let allowed = allowed.replace("limits.bytes", &flag("limits.bytes"));
+    format!("{} is {value}; allowed: {allowed}", flag(field)).into()
 }
 
 fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {

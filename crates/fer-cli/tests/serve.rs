@@ -43,5 +43,18 @@ fn what_is_missing_for_other_machines_is_said() {
     assert!(missing.contains("no/such/token"), "{missing}");
     let missing = refused(&mut fer(&["--tls-cert", "no/such/cert.pem", "--tls-key", "no/such/key.pem"]));
     assert!(missing.contains("no/such/cert.pem"), "{missing}");
-    assert!(refused(&mut fer(&["--max-under-way", "0"])).contains("limits.under_way is 0"));
+}
+
+#[test]
+fn what_is_refused_is_called_by_its_flag() {
+    let cases: [(&[&str], &str); 4] = [
+        (&["--max-under-way", "0"], "--max-under-way is 0"),
+        (&["--max-all-bytes", "5"], "--max-all-bytes is 5; allowed: at least --max-bytes"),
+        (&["--timeout", "0"], "--timeout is 0"),
+        (&["--listen", "0.0.0.0:0"], "--listen is 0.0.0.0:0; allowed: other machines only with a token"),
+    ];
+    for (args, message) in cases {
+        let said = refused(&mut fer(args));
+        assert!(said.contains(message), "{said}");
+    }
 }

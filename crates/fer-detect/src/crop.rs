@@ -6,6 +6,9 @@ use crate::detector::Face;
 use crate::geometry::Point;
 use crate::picture::bilinear;
 
+/// The most samples of a pixel along an axis: a face of 48 pixels cut from a square of 12,288.
+const MOST_SAMPLES: f32 = 256.0;
+
 /// Where a face lies in the pictures of a data set, as parts of the picture's side.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Framing {
@@ -69,23 +72,25 @@ impl Face {
 
 impl Square {
     /// The square cut out and turned upright, as `pixels`×`pixels`: each pixel is the mean of what it covers; outside the picture
-    /// its edge goes on. An empty picture gives black.
+    /// its edge goes on. An empty picture, or a square whose numbers are not finite, gives black.
     pub fn cut(&self, picture: &RgbImage, pixels: u32) -> RgbImage {
-        if picture.is_empty() {
+        let Self { center, side, roll } = *self;
+        if picture.is_empty() || ![center.x, center.y, side, roll].iter().all(|v| v.is_finite()) {
             return RgbImage::new(pixels, pixels);
         }
-        let step = self.side / pixels as f32;
-        // So many samples along each axis of a pixel that none lies further than a pixel of the picture from the next.
-        let samples = step.ceil().max(1.0) as u32;
+        let step = side / pixels as f32;
+        // So many samples along each axis of a pixel that none lies further than a pixel of the picture from the next, as long as
+        // they can be counted.
+        let samples = step.ceil().clamp(1.0, MOST_SAMPLES) as u32;
         let share = 1.0 / (samples * samples) as f32;
         // From the middle to each sample, along an axis.
         let along: Vec<f32> = (0..pixels)
             .flat_map(|pixel| (0..samples).map(move |sample| (pixel, (sample as f32 + 0.5) / samples as f32)))
-            .map(|(pixel, within)| (pixel as f32 + within) * step - self.side / 2.0)
+            .map(|(pixel, within)| (pixel as f32 + within) * step - side / 2.0)
             .collect();
-        let (sin, cos) = self.roll.to_radians().sin_cos();
+        let (sin, cos) = roll.to_radians().sin_cos();
         let columns: Vec<Point> =
-            along.iter().map(|x| Point { x: self.center.x + x * cos, y: self.center.y + x * sin }).collect();
+            along.iter().map(|x| Point { x: center.x + x * cos, y: center.y + x * sin }).collect();
         let of_pixel = |pixel: u32| (pixel * samples) as usize..((pixel + 1) * samples) as usize;
         RgbImage::from_fn(pixels, pixels, |column, row| {
             let mut sum = [0.0; 3];
@@ -130,6 +135,18 @@ mod tests {
             let off = (found.center.x - 40.0).hypot(found.center.y - 70.0);
             assert!(off < 0.01 && (found.side - 96.0).abs() < 0.01, "{found:?}");
             assert!((found.roll - roll).abs() < 0.01, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn any_square_comes_to_an_end() {
+        let picture = RgbImage::from_pixel(8, 8, Rgb([9, 9, 9]));
+        let cut = |side, roll| Square { center: Point { x: 4.0, y: 4.0 }, side, roll }.cut(&picture, 2);
+        for (side, roll) in [(f32::NAN, 0.0), (f32::INFINITY, 0.0), (8.0, f32::NAN)] {
+            assert_eq!(cut(side, roll), RgbImage::new(2, 2), "{side} {roll}");
+        }
+        for side in [0.0, -8.0, 1e30] {
+            assert_eq!(cut(side, 0.0), RgbImage::from_pixel(2, 2, Rgb([9, 9, 9])), "{side}");
         }
     }
 
