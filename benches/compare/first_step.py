@@ -19,10 +19,10 @@ from pathlib import Path
 def first_step(command, caches):
     """Seconds until the first step is done, and the device by the program's own words."""
     with tempfile.NamedTemporaryFile("w+") as errors:
+        # What the driver compiles is kept too.
+        kept = {"FER_CACHE_DIR": caches, "CUDA_CACHE_PATH": f"{caches}/driver"}
         start = time.perf_counter()
-        child = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, "FER_CACHE_DIR": caches}
-        )
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, **kept})
         while "Epoch 1/" not in (said := Path(errors.name).read_text()):
             if child.poll() is not None:
                 raise SystemExit(f"error: {' '.join(command)} ended with {child.returncode} before a step\n{said[-2000:]}")

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use crate::{Check, Failure, dcnn, random, samples, training};
 
-/// Training steps and inference at each size and precision.
+/// Training steps and inference at each size and precision, those that matter most first.
 pub fn times(check: &mut Check) -> Result<(), Failure> {
-    for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+    for precision in [Precision::Bf16, Precision::Tf32, Precision::F32] {
         for (batch, steps) in [(32, 600), (1024, 20)] {
             let times = step_times(&check.device, precision, batch, steps)?;
             time(check, "train_step", batch, batch, precision, &times)?;

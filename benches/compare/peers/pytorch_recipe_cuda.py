@@ -1,4 +1,4 @@
-"""PyTorch on a GPU: seconds of an epoch of recipes/ferplus.toml, in the faster of its forms.
+"""PyTorch on a GPU: seconds of an epoch of recipes/ferplus.toml, in the fastest of its forms.
 
 python -m peers.pytorch_recipe_cuda recipe_epoch --batch 128 --precision f32|tf32|bf16
 
@@ -84,9 +84,11 @@ class Training:
         self.loss = torch.zeros((), device=device)
         for parameter in self.net.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        self.loss_of = self.plain_loss
+        self.loss_of, self.augment = self.plain_loss, augment
         if "compiled" in form:
             self.loss_of = torch.compile(self.plain_loss, dynamic=False)
+        if "images" in form:
+            self.augment = torch.compile(augment, dynamic=False)
         self.replay = self.captured() if device == "cuda" else self.step
 
     def plain_loss(self, x, targets):
@@ -96,7 +98,7 @@ class Training:
         return -(targets * functional.log_softmax(logits.float(), 1)).sum(1).mean()
 
     def step(self):
-        x = augment(self.images[self.rows].float() / 255).contiguous(memory_format=torch.channels_last)
+        x = self.augment(self.images[self.rows].float() / 255).contiguous(memory_format=torch.channels_last)
         targets = self.targets[self.rows]
         x = self.share * x + (1 - self.share) * x[self.partners]
         targets = self.share * targets + (1 - self.share) * targets[self.partners]
@@ -175,5 +177,5 @@ def recipe_epoch(form, options):
 
 if __name__ == "__main__":
     options = arguments(__doc__.splitlines()[0], ["recipe_epoch"])
-    forms = ["modules, one graph", "compiled, one graph"]
+    forms = ["modules, one graph", "compiled, one graph", "compiled with its images, one graph"]
     print_fastest(f"PyTorch {torch.__version__}", {form: partial(recipe_epoch, form) for form in forms}, options)

@@ -46,7 +46,7 @@ template <typename C, int KERNEL_SIZE, int N>
 __device__ void direct(const DirectArgs& a) {
     constexpr int TAPS = KERNEL_SIZE * KERNEL_SIZE, LEN = RUN + BORDER;
     static_assert(KERNEL_SIZE <= BORDER + 1, "a run's windows are wider than a run and its border");
-    __shared__ float weights[TAPS * 32 * N];  // (taps, lanes, N)
+    alignas(16) __shared__ float weights[TAPS * 32 * N];  // (taps, lanes, N)
     alignas(16) __shared__ float windows[ROWS * KERNEL_SIZE * LEN];
     const u32 lanes = blockDim.x, first = blockIdx.y * lanes * N, tile = lanes * N;
     for (u32 i = threadIdx.y * lanes + threadIdx.x; i < tile * TAPS; i += lanes * blockDim.y) {

@@ -1,7 +1,9 @@
 // CUDA's kernels on a processor: what they are compiled with by a C++ compiler, for tests.
 //
-// A block's threads are fibers that run in turn, from one `__syncthreads` to the next; blocks run one after the other.
-// So every index, every shared value and every order of additions is the card's; its speed and its races are not.
+// A block's threads are fibers that run one after the other from one `__syncthreads` to the next, in an order that changes each
+// time, and so do blocks: what needs another order than barriers give is wrong sooner or later. Barriers that only some threads
+// reach end the program, and so do vectors read at places that are not theirs. Speed, and races within a warp's step, are not the
+// card's.
 #pragma once
 
 #include <ucontext.h>
@@ -41,6 +43,26 @@ template <typename To, typename From> To copy_bits(From from) {
 }
 inline float float_of(unsigned bits) { return copy_bits<float>(bits); }
 inline unsigned bits_of(float value) { return copy_bits<unsigned>(value); }
+
+[[noreturn]] inline void fail(const char* what);
+
+// An order of `count` things, another one at each call: the first `count` numbers under a power of two of an odd stride.
+struct Order {
+    unsigned size = 1, stride, at;
+    inline static unsigned calls;
+    explicit Order(unsigned count) {
+        while (size < count) size *= 2;
+        const unsigned mixed = ++calls * 2654435761u;
+        stride = mixed >> 8 | 1;
+        at = mixed >> 3;
+    }
+    // The next; those not below `count` are passed over.
+    unsigned next(unsigned count) {
+        do at = (at + stride) & (size - 1);
+        while (at >= count);
+        return at;
+    }
+};
 
 struct Kernel {
     using Call = void (*)(const void*);
@@ -83,20 +105,28 @@ inline void run_block() {
         fiber.done = false;
         makecontext(&fiber.context, enter, 0);
     }
-    for (unsigned left = count; left > 0;) {
-        for (unsigned i = 0; i < count; i++) {
-            if (fibers[i].done) continue;
+    for (unsigned ended = 0; ended < count;) {
+        Order order(count);
+        for (unsigned k = 0; k < count; k++) {
+            const unsigned i = order.next(count);
             threadIdx = {i % blockDim.x, i / blockDim.x % blockDim.y, i / (blockDim.x * blockDim.y)};
             running = &fibers[i];
             swapcontext(&scheduler, &fibers[i].context);
-            if (fibers[i].done) left--;
+            if (fibers[i].done) ended++;
         }
+        if (ended % count != 0) fail("some threads of a block have ended, others wait for them");
     }
+}
+
+inline void fail(const char* what) {
+    fprintf(stderr, "%s: %s (block %u %u of %u %u, thread %u %u of %u %u)\n", kernel->name, what, blockIdx.x, blockIdx.y, gridDim.x,
+        gridDim.y, threadIdx.x, threadIdx.y, blockDim.x, blockDim.y);
+    abort();
 }
 
 }  // namespace emulator
 
-// Fibers are resumed in turn, so that all have come here before the first goes on.
+// Every fiber is resumed once before any is again, so that all have come here before the first goes on.
 inline void __syncthreads() { swapcontext(&emulator::running->context, &emulator::scheduler); }
 
 // Runs the kernel `name` on a grid. 0, or 1 where there is none of that name, 2 where its arguments have another size.
@@ -108,12 +138,13 @@ extern "C" int emulator_launch(const char* name, const unsigned* grid, const uns
         emulator::arguments = args;
         gridDim = {grid[0], grid[1], grid[2]};
         blockDim = {block[0], block[1], block[2]};
-        for (unsigned z = 0; z < grid[2]; z++)
-            for (unsigned y = 0; y < grid[1]; y++)
-                for (unsigned x = 0; x < grid[0]; x++) {
-                    blockIdx = {x, y, z};
-                    emulator::run_block();
-                }
+        const unsigned count = grid[0] * grid[1] * grid[2];
+        emulator::Order order(count);
+        for (unsigned k = 0; k < count; k++) {
+            const unsigned i = order.next(count);
+            blockIdx = {i % grid[0], i / grid[0] % grid[1], i / (grid[0] * grid[1])};
+            emulator::run_block();
+        }
         return 0;
     }
     return 1;

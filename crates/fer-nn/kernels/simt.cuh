@@ -48,8 +48,19 @@ __device__ inline void from_float(float v, float& to) { to = v; }
 template <typename T, int N>
 struct alignas(sizeof(T) * N) Packed { T values[N]; };
 
+// A vector's place is a multiple of its size, which only the emulated card checks.
+template <typename P>
+__device__ inline void expect_aligned(const void* at) {
+#ifndef __CUDACC__
+    if (reinterpret_cast<uintptr_t>(at) % sizeof(P) != 0) emulator::fail("a vector at a place that is no multiple of its size");
+#else
+    (void)at;
+#endif
+}
+
 template <int N, typename T>
 __device__ inline void load(const T* from, float (&to)[N]) {
+    expect_aligned<Packed<T, N>>(from);
     const Packed<T, N> packed = *reinterpret_cast<const Packed<T, N>*>(from);
 #pragma unroll
     for (int i = 0; i < N; i++) to[i] = to_float(packed.values[i]);
@@ -57,6 +68,7 @@ __device__ inline void load(const T* from, float (&to)[N]) {
 
 template <int N, typename T>
 __device__ inline void store(T* to, const float (&from)[N]) {
+    expect_aligned<Packed<T, N>>(to);
     Packed<T, N> packed;
 #pragma unroll
     for (int i = 0; i < N; i++) from_float(from[i], packed.values[i]);

@@ -141,7 +141,7 @@ impl Cudnn {
     /// Chooses an algorithm: by trying them, or, where the same bits are asked for, by the shapes alone.
     ///
     /// It is tried with as many images as the next power of two, so that batches of nearly the same size, such as the last one of
-    /// an epoch, are not searched for again.
+    /// an epoch, are not searched for again; with its own number where cuDNN does not take so many.
     fn choose(&self, shapes: &Shapes, direction: Direction) -> Result<Choice> {
         let choices = self.choices(shapes, direction)?;
         let Some(&first) = choices.first() else { bail!("no algorithm computes it") };
@@ -149,7 +149,8 @@ impl Cudnn {
             return Ok(first);
         }
         let batch = shapes.shape.batch.next_power_of_two();
-        let tried = Shapes::new(ConvShape { batch, ..shapes.shape }, shapes.kind, shapes.precision)?;
+        let of = |shape| Shapes::new(shape, shapes.kind, shapes.precision);
+        let tried = of(ConvShape { batch, ..shapes.shape }).or_else(|_| of(shapes.shape))?;
         let name = tried.name(direction);
         let known = self.found.borrow().get(&name).copied().or_else(|| self.kept.get(&name));
         let is_chosen =

@@ -13,6 +13,7 @@ use super::args::{LayerArgs, LayoutArgs, StageArgs, State};
 use super::card::{Address, Gpu};
 use super::forward::{number, total};
 use super::memory::Memory;
+use super::sizes::countable;
 use super::spread::{BLOCKS, Spread, THREADS};
 use crate::Activation;
 use crate::geometry::Windows;
@@ -57,6 +58,7 @@ impl<G: Gpu> Planar<G> {
         to: Address,
     ) -> Result<()> {
         let planes = planes_of(dims);
+        countable(len(planes))?;
         match (*primitive, operands) {
             (Primitive::Conv2d(s, activation), &[x, weight, ref bias @ ..]) => {
                 let bias = bias.first().copied().unwrap_or_default();

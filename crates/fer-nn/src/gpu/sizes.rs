@@ -208,6 +208,7 @@ pub(super) fn sizes(
             return unsupported("it brings what dense layers made to a convolution");
         }
         let this = Sizes { work, batch, channels, height, width, is_flat, kind, out, pool: stage.pool };
+        countable(this.result_len())?;
         if let Some(skip) = stage.skip {
             let Some(added) = skip.of().map(|skip| &all[skip]) else {
                 return unsupported("the network's input is added to it");
@@ -228,6 +229,15 @@ pub(super) fn sizes(
         all.push(this);
     }
     Ok(Ok(all))
+}
+
+/// Refuses more values of a tensor than kernels can count.
+pub(super) fn countable(len: usize) -> Result<()> {
+    let most = u32::MAX as usize;
+    if len > most {
+        bail!("{len} values of a layer, a card's kernels count to {most}: give fewer images at once");
+    }
+    Ok(())
 }
 
 /// The type of a stage's output, which convolutions read as they compute and dense layers as f32; `None` where both read

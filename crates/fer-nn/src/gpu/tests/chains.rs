@@ -236,11 +236,11 @@ fn the_notebooks_network_has_the_cpus_gradients() {
     }
 }
 
-/// The first layer works on lines in pieces: two here, and three.
+/// The first layer works on lines in pieces: three by one thread or two, two by five threads.
 #[test]
 fn wide_images_have_the_cpus_gradients() {
-    for filters in [5, 2] {
-        check(&Case { size: (9, 45), ..dcnn(filters) }, Precision::F32, 1e-4);
+    for (filters, width) in [(2, 45), (4, 45), (5, 101)] {
+        check(&Case { size: (9, width), ..dcnn(filters) }, Precision::F32, 1e-4);
     }
 }
 

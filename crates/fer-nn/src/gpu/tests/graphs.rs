@@ -242,6 +242,9 @@ fn what_a_card_does_not_record_is_named() {
         }
     };
     assert_eq!(reason(Sequential::new().add(conv(3)).add(Flatten).add(out())), "");
+    let net = Sequential::new().add(conv(3));
+    let error = sizes(net.graph().plan().unwrap(), [1 << 20, 1, 48, 48], Precision::F32).unwrap_err();
+    assert!(error.to_string().contains("give fewer images at once"), "{error}");
     for (net, wanted) in [
         (Sequential::new(), "input is one of its outputs"),
         (Sequential::new().add(conv(3)), "a training ends in a dense layer"),
