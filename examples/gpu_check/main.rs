@@ -3,6 +3,7 @@
 
 mod parity;
 mod recipe;
+mod steps;
 mod times;
 
 use std::fs::File;
@@ -75,8 +76,8 @@ fn run(args: &Args) -> Result<usize, Failure> {
             "operations" => parity::operations(&mut check)?,
             "gradients" => parity::gradients(&mut check)?,
             "explanations" => parity::explanations(&mut check)?,
-            "steps" => parity::steps(&mut check)?,
-            "short" => parity::short(&mut check)?,
+            "steps" => steps::steps(&mut check)?,
+            "short" => steps::short(&mut check)?,
             "times" => times::times(&mut check)?,
             "recipe" => recipe::recipe(&mut check, &args.recipe, args.images)?,
             other => {
@@ -103,6 +104,15 @@ impl Check {
             writeln!(out, "{line}")?;
         }
         Ok(())
+    }
+
+    /// Numbers that have to be the same to the bit.
+    fn same(&mut self, what: &str, found: &[f64], wanted: &[f64]) -> Result<(), Failure> {
+        let bits = |numbers: &[f64]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+        let (found, wanted) = (bits(found), bits(wanted));
+        let differ = found.iter().zip(&wanted).filter(|(found, wanted)| found != wanted).count();
+        let differ = differ + found.len().abs_diff(wanted.len());
+        self.distance(&format!("{what}: numbers that differ"), differ as f64, 0.0)
     }
 
     /// A distance that may be at most `most`.

@@ -3,18 +3,15 @@
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 use candle_nn::VarMap;
-use fer::DeviceLoader;
-use fer::augment::Augment;
-use fer::data::{Dataset, Loader, LoaderConfig};
 use fer::model::Architecture;
 use fer::nn::engine::{EpochPlan, Treatment, Update};
 use fer::nn::{
-    Activation, BatchNormConfig, Compute, Conv2dConfig, DenseConfig, Graph, MeanPool2d, Mode, Network,
-    Padding, Precision, Seen, Step,
+    Activation, BatchNormConfig, Compute, Conv2dConfig, DenseConfig, MeanPool2d, Mode, Network, Padding,
+    Precision, Seen, Step,
 };
-use fer::train::{Batches, LossConfig, Stored, TrainConfig, Trainer, cross_entropy};
+use fer::train::{LossConfig, cross_entropy};
 
-use crate::{Check, Failure, architectures, dcnn, network, random, samples, training};
+use crate::{Check, Failure, architectures, network, random, samples, training};
 
 /// A layer as a function of variables.
 type Operation<'a> = &'a dyn Fn(&[Tensor]) -> candle_core::Result<Tensor>;
@@ -177,123 +174,11 @@ pub fn explanations(check: &mut Check) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Twenty steps of the notebook's training in each precision, beside the CPU's in f32, and the same again.
-pub fn steps(check: &mut Check) -> Result<(), Failure> {
-    for (precision, most) in [(Precision::F32, 1e-4), (Precision::Tf32, 3e-3), (Precision::Bf16, 2e-2)] {
-        for deterministic in [true, false] {
-            let compute = Compute { precision, deterministic };
-            let algorithms = if deterministic { "deterministic" } else { "fastest" };
-            let what = format!("20 training steps in {precision}, {algorithms}");
-            let steps = Steps::on(&check.device, compute)?;
-            check.distance(&format!("{what}, loss"), steps.loss, most)?;
-            check.distance(&format!("{what}, inference after them"), steps.inference, most)?;
-            if deterministic {
-                let differs = Steps::on(&check.device, compute)?.losses != steps.losses;
-                check.distance(
-                    &format!("{what}, again: bits that differ"),
-                    f64::from(u8::from(differs)),
-                    0.0,
-                )?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Steps of Adam on a batch of drawn faces, augmentation and dropout on, each beside the CPU's from the same weights.
-/// From the same start alone two trainings part soon: where a gradient is about nothing, rounding decides its sign, and
-/// so the way that Adam goes.
-struct Steps {
-    losses: Vec<f64>,
-    /// The largest relative distance of a loss.
-    loss: f64,
-    /// The distance of the logits in inference, after the last step.
-    inference: f64,
-}
-
-impl Steps {
-    fn on(device: &Device, compute: Compute) -> Result<Self, Failure> {
-        let (weights, reference_weights) = (VarMap::new(), VarMap::new());
-        let net = dcnn(&weights, device, compute)?;
-        let reference = dcnn(&reference_weights, &Device::Cpu, Compute::default())?;
-        let copy = || -> Result<(), Failure> {
-            let from = weights.data().lock().map_err(|_| "poisoned")?;
-            for (name, var) in reference_weights.data().lock().map_err(|_| "poisoned")?.iter() {
-                var.set(&from[name].to_device(&Device::Cpu)?)?;
-            }
-            Ok(())
-        };
-        let loader = Loader::new(Dataset::drawn(32, 42), LoaderConfig::default())?;
-        let augment = Augment::new(Default::default())?;
-        let on_card = DeviceLoader::new(loader.clone(), device.clone()).augmented(augment.clone());
-        let on_cpu = DeviceLoader::new(loader, Device::Cpu).augmented(augment);
-        let Stored { samples, treatment } =
-            on_card.stored().ok_or("the faces cannot be stored on the device")?;
-        let mut training = training(&net, &samples, treatment)?;
-        let (mut losses, mut largest) = (Vec::new(), 0.0_f64);
-        for epoch in 0..20 {
-            copy()?;
-            let batch = on_cpu.epoch(epoch).next().ok_or("no batch")??;
-            let logits = reference.forward(&batch.images, Mode::Train(Step { seed: 42, epoch, step: 0 }))?;
-            let wanted =
-                cross_entropy(&logits, &batch.targets, &LossConfig::default())?.to_scalar::<f32>()?;
-            training.begin(epoch, &on_card.plan(epoch))?;
-            let results = training.train(0..1, &[adam(epoch as i32 + 1)])?;
-            training.store()?;
-            let loss = results[0].loss / results[0].samples as f64;
-            largest = largest.max((loss / f64::from(wanted) - 1.0).abs());
-            losses.push(loss);
-        }
-        copy()?;
-        let infer = |net: &Graph, device: &Device| -> Result<Tensor, Failure> {
-            Ok(net.forward(&random(&[8, 1, 48, 48], 7, device)?, Mode::Eval)?.to_device(&Device::Cpu)?)
-        };
-        let inference = relative(&infer(&net, device)?, &infer(&reference, &Device::Cpu)?)?;
-        Ok(Self { losses, loss: largest, inference })
-    }
-}
-
-/// Adam's factors at step `t`, from 1, with Keras' settings.
-fn adam(t: i32) -> Update {
-    let correction = (1.0 - 0.999_f64.powi(t)).sqrt() / (1.0 - 0.9_f64.powi(t));
-    Update {
-        new_in_mean: 0.1,
-        new_in_square: 0.001,
-        of_mean: (1e-3 * correction) as f32,
-        of_square: 1.0,
-        epsilon: 1e-7,
-        ..Default::default()
-    }
-}
-
-/// A training of few steps and batches of two sizes: for a memory checker, under which all is slow.
-pub fn short(check: &mut Check) -> Result<(), Failure> {
-    for precision in [Precision::F32, Precision::Bf16] {
-        let weights = VarMap::new();
-        let net = dcnn(&weights, &check.device, Compute { precision, deterministic: true })?;
-        let loader = Loader::new(Dataset::drawn(40, 42), LoaderConfig::default())?;
-        let train =
-            DeviceLoader::new(loader, check.device.clone()).augmented(Augment::new(Default::default())?);
-        let trainer = Trainer::new(TrainConfig { epochs: 3, ..Default::default() })?;
-        let outcome = trainer.fit(&net, &weights, &train, Some(&train), &mut [])?;
-        let logits = net.forward(&random(&[8, 1, 48, 48], 7, &check.device)?, Mode::Eval)?;
-        let mut numbers = [outcome.history.values("loss"), outcome.history.values("val_loss")].concat();
-        numbers.push(norm(&logits.to_device(&Device::Cpu)?)?);
-        let wrong = numbers.iter().filter(|number| !number.is_finite()).count() as f64;
-        check.distance(
-            &format!("a short training in {precision}, results that are no number"),
-            wrong,
-            0.0,
-        )?;
-    }
-    Ok(())
-}
-
-fn norm(t: &Tensor) -> Result<f64, Failure> {
+pub fn norm(t: &Tensor) -> Result<f64, Failure> {
     Ok(t.to_dtype(candle_core::DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt())
 }
 
 /// `‖a − b‖ / ‖b‖`, of tensors on the CPU.
-fn relative(a: &Tensor, b: &Tensor) -> Result<f64, Failure> {
+pub fn relative(a: &Tensor, b: &Tensor) -> Result<f64, Failure> {
     Ok(norm(&(a - b)?)? / norm(b)?.max(1e-12))
 }

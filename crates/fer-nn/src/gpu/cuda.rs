@@ -112,6 +112,11 @@ impl Cuda {
         Ok(graph)
     }
 
+    /// How it computes.
+    pub fn compute(&self) -> Compute {
+        self.compute
+    }
+
     /// Waits for all queued work.
     pub fn synchronize(&self) -> Result<()> {
         self.stream.synchronize().map_err(of_driver)

@@ -6,6 +6,7 @@ mod shapes;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::iter;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,23 +23,26 @@ use super::card::{Address, Direction, Kind};
 use super::driver::{of_driver, zeros};
 use super::kept::Kept;
 use super::limits::Limits;
-use super::search::fastest;
+use super::search::{Patience, fastest};
 use crate::Compute;
 use crate::geometry::ConvShape;
 
 /// Memory that an algorithm may use at most, in bytes.
 const WORKSPACE: usize = 1 << 30;
-/// What the trials for one direction of a convolution may take, unless a single one takes longer.
-const SEARCH: Duration = Duration::from_millis(200);
+/// What the trials for one direction of a convolution may take, and where none is fast enough.
+const SEARCH: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(2)];
+/// Bytes that are cleared before each trial: the card has to do until the host has queued the trial, whose time is then the card's
+/// alone.
+const CLEARED: usize = 256 << 20;
 
 /// cuDNN on a stream.
 pub(super) struct Cudnn {
     handle: sys::cudnnHandle_t,
     stream: Arc<CudaStream>,
     compute: Compute,
-    limits: Limits,
-    /// What searches found, by the names of what was computed: in this process, and in files.
-    found: RefCell<HashMap<String, Found>>,
+    /// Not known where the driver does not tell.
+    limits: Option<Limits>,
+    /// What searches found, by the names of what was computed.
     kept: Kept,
     /// What the algorithms use: that of the convolutions chosen so far, which keep it when it is too small for others.
     workspace: RefCell<Option<Rc<Workspace>>>,
@@ -79,18 +83,26 @@ impl Workspace {
     }
 }
 
-/// An algorithm, and the bytes of memory that it uses besides.
+/// An algorithm, the arithmetic that it may use, and the bytes of memory that it uses besides.
 #[derive(Clone, Copy, Debug)]
 struct Choice {
     algorithm: Algorithm,
+    math: sys::cudnnMathType_t,
     workspace: usize,
+}
+
+impl Choice {
+    /// cuDNN's numbers of the algorithm and the arithmetic.
+    fn numbers(self) -> [u32; 2] {
+        [self.algorithm.number(), self.math as u32]
+    }
 }
 
 /// What a search found.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Found {
-    /// cuDNN's number of the algorithm.
-    algorithm: u32,
+    /// See [`Choice::numbers`].
+    numbers: [u32; 2],
     seconds: f64,
 }
 
@@ -103,9 +115,8 @@ impl Cudnn {
             handle,
             stream: stream.clone(),
             compute,
-            limits: limits(context).map_err(of_driver)?,
-            found: RefCell::default(),
-            kept: Kept::of_user(&format!("{card}_cudnn_{}", result::get_version())),
+            limits: limits(context).ok(),
+            kept: Kept::of_user(format!("{card}_cudnn_{}", result::get_version())),
             workspace: RefCell::default(),
             chosen: RefCell::default(),
         })
@@ -140,57 +151,81 @@ impl Cudnn {
 
     /// Chooses an algorithm: by trying them, or, where the same bits are asked for, by the shapes alone.
     ///
-    /// It is tried with as many images as the next power of two, so that batches of nearly the same size, such as the last one of
-    /// an epoch, are not searched for again; with its own number where cuDNN does not take so many.
+    /// They are tried with as many images as the next power of two, so that batches of nearly the same size, such as the last one of
+    /// an epoch, are not searched for again; with fewer where there is no memory for these.
     fn choose(&self, shapes: &Shapes, direction: Direction) -> Result<Choice> {
         let choices = self.choices(shapes, direction)?;
         let Some(&first) = choices.first() else { bail!("no algorithm computes it") };
         if self.compute.deterministic {
             return Ok(first);
         }
-        let batch = shapes.shape.batch.next_power_of_two();
-        let of = |shape| Shapes::new(shape, shapes.kind, shapes.precision);
-        let tried = of(ConvShape { batch, ..shapes.shape }).or_else(|_| of(shapes.shape))?;
+        let batches = iter::successors(Some(shapes.shape.batch.next_power_of_two()), |batch| {
+            (*batch > 1).then_some(batch / 2)
+        });
+        for batch in batches {
+            let shape = ConvShape { batch, ..shapes.shape };
+            match self.find(shape, shapes, direction, &choices) {
+                Ok(choice) => return Ok(choice),
+                Err(error) => tracing::debug!("cuDNN: {batch} images cannot be tried: {error}"),
+            }
+        }
+        tracing::warn!(
+            "cuDNN: {}: its first algorithm is taken, for none could be tried",
+            shapes.name(direction)
+        );
+        Ok(first)
+    }
+
+    /// The fastest of the choices for a convolution, found by that of another number of images, now or earlier.
+    fn find(
+        &self,
+        tried: ConvShape,
+        shapes: &Shapes,
+        direction: Direction,
+        choices: &[Choice],
+    ) -> Result<Choice> {
+        let tried = Shapes::new(tried, shapes.kind, shapes.precision)?;
         let name = tried.name(direction);
-        let known = self.found.borrow().get(&name).copied().or_else(|| self.kept.get(&name));
-        let is_chosen =
-            |found: &Found| choices.iter().any(|choice| choice.algorithm.number() == found.algorithm);
-        let found = match known.filter(is_chosen).map_or_else(|| self.search(&tried, direction), Ok) {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::debug!(
-                    "cuDNN: {name}: its first algorithm is taken, for none could be tried: {error}"
-                );
-                return Ok(first);
+        let chosen = |found: Found| {
+            choices.iter().find(|choice| choice.numbers() == found.numbers).map(|&c| (c, found))
+        };
+        let (choice, found) = match self.kept.get(&name).and_then(chosen) {
+            Some(known) => known,
+            None => {
+                let mut candidates = self.choices(&tried, direction)?;
+                candidates.retain(|candidate| choices.iter().any(|c| c.numbers() == candidate.numbers()));
+                let (found, is_final) = self.search(&tried, direction, &candidates)?;
+                self.kept.put(&name, &found, is_final);
+                let Some(chosen) = chosen(found) else { bail!("none of {} fits", choices.len()) };
+                chosen
             }
         };
-        self.found.borrow_mut().insert(name.clone(), found);
         let took = Duration::try_from_secs_f64(found.seconds).unwrap_or_default();
-        if let Some(times) = self.limits.excess(&tried.shape, tried.kind, tried.precision, took) {
-            let number = found.algorithm;
+        let excess = |limits: &Limits| limits.excess(&tried.shape, tried.kind, tried.precision, took);
+        if let Some(times) = self.limits.as_ref().and_then(excess) {
+            let [number, math] = found.numbers;
             tracing::debug!(
-                "cuDNN: {name}: algorithm {number} takes {took:?}, {times:.1} times what the card allows"
+                "cuDNN: {name}: algorithm {number}, arithmetic {math}, takes {took:?}, {times:.1} times what the card allows"
             );
         }
-        let is_found = |choice: &&Choice| choice.algorithm.number() == found.algorithm;
-        Ok(choices.iter().find(is_found).copied().unwrap_or(first))
+        Ok(choice)
     }
 
     /// The algorithms that may be taken, the one that cuDNN expects to be the fastest first.
     fn choices(&self, shapes: &Shapes, direction: Direction) -> Result<Vec<Choice>> {
         let named = named(self.handle, shapes, direction)?;
         let allowed = named.iter().filter(|named| named.repeats || !self.compute.deterministic);
-        let choice = |algorithm: Algorithm| {
-            let workspace =
-                algorithm.workspace(self.handle, shapes).ok().filter(|&bytes| bytes <= WORKSPACE)?;
-            Some(Choice { algorithm, workspace })
+        let pairs = allowed.flat_map(|named| shapes.maths().iter().map(|&math| (named.algorithm, math)));
+        let choice = |(algorithm, math): (Algorithm, _)| {
+            let workspace = shapes.compute_by(math).and_then(|()| algorithm.workspace(self.handle, shapes));
+            let workspace = workspace.ok().filter(|&bytes| bytes <= WORKSPACE)?;
+            Some(Choice { algorithm, math, workspace })
         };
-        Ok(allowed.filter_map(|named| choice(named.algorithm)).collect())
+        Ok(pairs.filter_map(choice).collect())
     }
 
-    /// Finds the fastest algorithm by trying them, and keeps it.
-    fn search(&self, shapes: &Shapes, direction: Direction) -> Result<Found> {
-        let choices = self.choices(shapes, direction)?;
+    /// Finds the fastest algorithm by trying them, and whether it is found for good.
+    fn search(&self, shapes: &Shapes, direction: Direction, choices: &[Choice]) -> Result<(Found, bool)> {
         let [x, w, y] = shapes.bytes();
         let [a, b, to] = match direction {
             Direction::Forward => [x, w, y],
@@ -201,20 +236,42 @@ impl Cudnn {
         let memory = |bytes| Workspace::new(&self.stream, bytes);
         let (a, b, to, workspace) = (memory(a)?, memory(b)?, memory(to)?, memory(most)?);
         let [a, b, to] = [&a, &b, &to].map(|memory| Address(memory.at as u64));
+        let mut cleared = zeros(&self.stream, CLEARED)?;
         let run = |choice: &Choice| {
             let event = || self.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).ok();
+            self.stream.memset_zeros(&mut cleared).ok()?;
             let begin = event()?;
-            let used = (workspace.at, choice.workspace);
             // SAFETY: all memory is alive until the events have passed, and of the sizes that the shapes and the
             // algorithms want.
-            unsafe { choice.algorithm.queue(self.handle, shapes, used, [a, b], to) }.ok()?;
+            unsafe { self.queue(shapes, *choice, workspace.at, [a, b], to) }.ok()?;
             let milliseconds = begin.elapsed_ms(&event()?).ok()?;
             Duration::try_from_secs_f32(milliseconds / 1e3).ok()
         };
-        let Some((i, took)) = fastest(&choices, SEARCH, run) else { bail!("none of {} runs", choices.len()) };
-        let found = Found { algorithm: choices[i].algorithm.number(), seconds: took.as_secs_f64() };
-        self.kept.put(&shapes.name(direction), &found);
-        Ok(found)
+        let [usual, most] = SEARCH;
+        let enough = |limits: &Limits| limits.enough(&shapes.shape, shapes.kind, shapes.precision);
+        let enough = self.limits.as_ref().map_or(Duration::MAX, enough);
+        let Some(fastest) = fastest(choices, Patience { usual, most, enough }, run) else {
+            bail!("none of {} algorithms runs", choices.len())
+        };
+        let found = Found { numbers: choices[fastest.index].numbers(), seconds: fastest.took.as_secs_f64() };
+        Ok((found, fastest.is_final))
+    }
+
+    /// Queues a convolution by an algorithm, with its workspace.
+    ///
+    /// # Safety
+    /// As [`Algorithm::queue`].
+    unsafe fn queue(
+        &self,
+        shapes: &Shapes,
+        choice: Choice,
+        workspace: *mut c_void,
+        operands: [Address; 2],
+        to: Address,
+    ) -> Result<()> {
+        shapes.compute_by(choice.math)?;
+        // SAFETY: as the caller promises.
+        unsafe { choice.algorithm.queue(self.handle, shapes, (workspace, choice.workspace), operands, to) }
     }
 
     /// Memory of at least this many bytes, shared by all convolutions for which it is enough.
@@ -223,7 +280,8 @@ impl Cudnn {
         if let Some(workspace) = kept.as_ref().filter(|workspace| workspace.memory.len() >= bytes) {
             return Ok(workspace.clone());
         }
-        let workspace = Rc::new(Workspace::new(&self.stream, bytes)?);
+        // All that were too small are together no larger than this one.
+        let workspace = Rc::new(Workspace::new(&self.stream, bytes.next_power_of_two())?);
         *kept = Some(workspace.clone());
         Ok(workspace)
     }
@@ -241,12 +299,10 @@ impl Cudnn {
             Direction::Input => of.input,
             Direction::Weight => of.weight,
         };
-        let Some(Choice { algorithm, workspace }) = choice else {
-            bail!("no algorithm was chosen for this gradient")
-        };
+        let Some(choice) = choice else { bail!("no algorithm was chosen for this gradient") };
         // SAFETY: the workspace is as large as the algorithm asked for, and the caller's addresses are of tensors of the
         // descriptors' shapes.
-        unsafe { algorithm.queue(self.handle, &of.shapes, (of.workspace.at, workspace), operands, to) }
+        unsafe { self.queue(&of.shapes, choice, of.workspace.at, operands, to) }
     }
 }
 

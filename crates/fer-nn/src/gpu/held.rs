@@ -1,6 +1,7 @@
 //! The inference that a network keeps on a CUDA device.
 
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::cuda_backend::DeviceId;
@@ -59,9 +60,11 @@ impl Held {
         };
         if !fits {
             // The memory of the last one is free for this one.
-            *held = Kept::Empty;
-            #[allow(clippy::arc_with_non_send_sync, reason = "see OnCard")]
-            let cuda = Arc::new(Cuda::new(device, compute)?);
+            let cuda = match mem::take(&mut *held) {
+                Kept::Made(card) if card.device == device.id() && card.cuda.compute() == compute => card.cuda,
+                #[allow(clippy::arc_with_non_send_sync, reason = "see OnCard")]
+                _ => Arc::new(Cuda::new(device, compute)?),
+            };
             *held = match Inference::new(plan, cuda.clone(), dims, compute.precision)? {
                 Ok(inference) => Kept::Made(Box::new(OnCard { device: device.id(), cuda, inference })),
                 Err(unsupported) => {

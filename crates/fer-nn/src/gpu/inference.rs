@@ -50,7 +50,7 @@ impl<G: Gpu> Inference<G> {
     /// All outputs for images `(batch, channels, height, width)`.
     pub fn forward(&mut self, images: &Tensor) -> Result<Vec<Tensor>> {
         let batch = images.dim(0)?;
-        self.program.prepare(batch)?;
+        self.program.prepare(batch, false)?;
         let gpu = self.program.memory.gpu.clone();
         if self.is_variable || !self.is_loaded {
             self.program.parameters.load(&*gpu, self.program.parameters.trained)?;

@@ -1,57 +1,80 @@
-//! What was found out about a card, kept in files, so that the next process need not find it out again.
+//! What was found out about a card, kept in the process and in files, so that it need not be found out again.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A folder of small JSON files.
+/// What this process knows, by collection and name, as JSON.
+static KNOWN: Mutex<BTreeMap<[String; 2], Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+fn known() -> MutexGuard<'static, BTreeMap<[String; 2], Vec<u8>>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A collection of small values.
 pub(super) struct Kept {
-    /// None where nothing is to be kept.
+    collection: String,
+    /// The folder of its JSON files; none where no files are to be kept.
     folder: Option<PathBuf>,
 }
 
 impl Kept {
-    /// The folder `name` in the user's caches: in `$FER_CACHE_DIR`, where that is set, and none where it is empty; else in the
-    /// folder `fer` of the system's place for caches.
+    /// The collection of this name, with its folder in the user's caches: in `$FER_CACHE_DIR`, where that is set, and without a folder
+    /// where it is empty; else in the folder `fer` of the system's place for caches.
     #[cfg(feature = "cuda")]
-    pub fn of_user(name: &str) -> Self {
-        Self { folder: caches(|name| std::env::var_os(name)).map(|caches| caches.join(file_name(name))) }
+    pub fn of_user(collection: String) -> Self {
+        let caches = caches(|name| std::env::var_os(name));
+        Self { folder: caches.map(|caches| caches.join(file_name(&collection))), collection }
     }
 
     /// What was kept by this name. A file that cannot be read is as good as none.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        let path = self.path(name)?;
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                if error.kind() != ErrorKind::NotFound {
-                    tracing::debug!("{}: {error}", path.display());
-                }
-                return None;
-            }
-        };
+        let here = known().get(&self.key(name)).cloned();
+        let bytes = here.or_else(|| self.read(name))?;
         serde_json::from_slice(&bytes)
-            .inspect_err(|error| tracing::debug!("{} is made again: {error}", path.display()))
+            .inspect_err(|error| tracing::debug!("{}, {name}, is made again: {error}", self.collection))
             .ok()
     }
 
-    /// Keeps a value by this name. Where that fails, one debug line says so: it is found out again then.
-    pub fn put<T: Serialize>(&self, name: &str, value: &T) {
-        let Some(path) = self.path(name) else { return };
-        let written =
-            serde_json::to_vec(value).map_err(Into::into).and_then(|bytes| fer_files::write(&path, bytes));
-        if let Err(error) = written {
+    /// Keeps a value by this name in the process, and in a file where `in_file` says so. Where that fails, one debug line says so:
+    /// it is found out again then.
+    pub fn put<T: Serialize>(&self, name: &str, value: &T, in_file: bool) {
+        let bytes = match serde_json::to_vec(value) {
+            Ok(bytes) => bytes,
+            Err(error) => return tracing::debug!("{}, {name}, is not kept: {error}", self.collection),
+        };
+        if let Some(path) = self.path(name).filter(|_| in_file)
+            && let Err(error) = fer_files::write(&path, &bytes)
+        {
             tracing::debug!("{} is not kept: {error}", path.display());
         }
+        known().insert(self.key(name), bytes);
+    }
+
+    fn key(&self, name: &str) -> [String; 2] {
+        [self.collection.clone(), name.to_owned()]
+    }
+
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let path = self.path(name)?;
+        let not_there = |error: &std::io::Error| error.kind() == ErrorKind::NotFound;
+        fs::read(&path)
+            .inspect_err(|error| {
+                if !not_there(error) {
+                    tracing::debug!("{}: {error}", path.display());
+                }
+            })
+            .ok()
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {
-        let folder: &Path = self.folder.as_deref()?;
-        Some(folder.join(format!("{}.json", file_name(name))))
+        Some(self.folder.as_ref()?.join(format!("{}.json", file_name(name))))
     }
 }
 
@@ -82,27 +105,39 @@ fn file_name(name: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn values_come_back_and_broken_files_are_as_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let kept = Kept { folder: Some(folder.path().join("NVIDIA-H100")) };
-        assert_eq!(kept.get::<u32>("forward of 3/4"), None);
-        kept.put("forward of 3/4", &7_u32);
-        assert_eq!(kept.get::<u32>("forward of 3/4"), Some(7));
-        let path = folder.path().join("NVIDIA-H100").join("forward-of-3-4.json");
-        fs::write(&path, "{").unwrap();
-        assert_eq!(kept.get::<u32>("forward of 3/4"), None);
-        kept.put("forward of 3/4", &8_u32);
-        assert_eq!(kept.get::<u32>("forward of 3/4"), Some(8));
+    /// A collection, and the same in another process.
+    fn two(collection: &str, folder: Option<PathBuf>) -> [Kept; 2] {
+        [collection.to_owned(), format!("{collection}, again")]
+            .map(|collection| Kept { collection, folder: folder.clone() })
     }
 
     #[test]
-    fn nothing_is_kept_without_a_folder_or_where_none_can_be_made() {
+    fn values_come_back_and_broken_files_are_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let [kept, again] = two("files", Some(folder.path().join("NVIDIA-H100")));
+        assert_eq!(kept.get::<u32>("forward of 3/4"), None);
+        kept.put("forward of 3/4", &7_u32, true);
+        let path = folder.path().join("NVIDIA-H100").join("forward-of-3-4.json");
+        assert_eq!([&kept, &again].map(|kept| kept.get::<u32>("forward of 3/4")), [Some(7); 2]);
+        fs::write(&path, "{").unwrap();
+        assert_eq!([&kept, &again].map(|kept| kept.get::<u32>("forward of 3/4")), [Some(7), None]);
+        kept.put("forward of 3/4", &8_u32, true);
+        assert_eq!(again.get::<u32>("forward of 3/4"), Some(8));
+    }
+
+    #[test]
+    fn the_process_keeps_what_is_in_no_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        for folder in [None, Some(file.path().join("below a file"))] {
-            let kept = Kept { folder };
-            kept.put("name", &7_u32);
-            assert_eq!(kept.get::<u32>("name"), None);
+        let below_a_file = file.path().join("below a file");
+        let folder = tempfile::tempdir().unwrap();
+        for (name, folder, in_file) in [
+            ("no folder", None, true),
+            ("no place", Some(below_a_file), true),
+            ("not wanted", Some(folder.path().into()), false),
+        ] {
+            let [kept, again] = two(name, folder);
+            kept.put("name", &7_u32, in_file);
+            assert_eq!([kept, again].map(|kept| kept.get::<u32>("name")), [Some(7), None], "{name}");
         }
     }
 

@@ -50,10 +50,16 @@ impl Limits {
         (sums * of_sum / a_second).max(bytes / self.bandwidth)
     }
 
-    /// How many times the least a convolution takes, where it is more than three times.
+    /// What is fast enough for a convolution: three times the least.
+    pub fn enough(&self, s: &ConvShape, kind: Kind, precision: Precision) -> Duration {
+        let seconds = 3.0 * self.least(s, kind, precision) + LAUNCH;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// How many times the least a convolution takes, where that is not fast enough.
     pub fn excess(&self, s: &ConvShape, kind: Kind, precision: Precision, took: Duration) -> Option<f64> {
-        let (least, took) = (self.least(s, kind, precision), took.as_secs_f64());
-        (took > 3.0 * least + LAUNCH).then(|| took / least)
+        let is_slow = took > self.enough(s, kind, precision);
+        is_slow.then(|| took.as_secs_f64() / self.least(s, kind, precision))
     }
 }
 

@@ -133,8 +133,9 @@ impl<G: Gpu> Program<G> {
         self.capacity
     }
 
-    /// Chooses how batches of `batch` images are computed, once.
-    pub fn prepare(&mut self, batch: usize) -> Result<()> {
+    /// Chooses how batches of `batch` images are computed, once; `trains` says whether back too, which the first call for a batch
+    /// decides.
+    pub fn prepare(&mut self, batch: usize, trains: bool) -> Result<()> {
         if self.prepared.contains_key(&batch) {
             return Ok(());
         }
@@ -145,7 +146,6 @@ impl<G: Gpu> Program<G> {
         };
         let mut convolutions = Vec::with_capacity(sizes.len());
         for (sizes, stage) in sizes.iter().zip(&self.stages) {
-            let trains = self.request.trains;
             convolutions.push(match sizes.work {
                 Work::Convolution(shape) => {
                     let gradients = [trains && stage.back.input.is_some(), trains];

@@ -17,7 +17,7 @@ use crate::channel::Channel;
 use crate::primitive::Primitive;
 
 thread_local! {
-    /// Cards by device. Single layers compute in f32.
+    /// Cards by device. Single layers compute in f32, and always give the same bits: they are not told whether that is asked for.
     static CARDS: RefCell<HashMap<DeviceId, Arc<Cuda>>> = RefCell::default();
 }
 
@@ -27,7 +27,7 @@ fn card(device: &CudaDevice) -> Result<Arc<Cuda>> {
         Some(card) => Ok(card),
         None => {
             #[allow(clippy::arc_with_non_send_sync, reason = "shared within this thread")]
-            let card = Arc::new(Cuda::new(device, Compute::default())?);
+            let card = Arc::new(Cuda::new(device, Compute { deterministic: true, ..Compute::default() })?);
             CARDS.with_borrow_mut(|cards| cards.insert(device.id(), card.clone()));
             Ok(card)
         }

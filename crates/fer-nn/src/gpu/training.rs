@@ -88,7 +88,7 @@ impl<G: Gpu> Training<G> {
             Ok(program) => program,
             Err(unsupported) => return Ok(Err(unsupported)),
         };
-        program.prepare(most).map_err(advice)?;
+        program.prepare(most, true).map_err(advice)?;
         let classes = program.classes(most)?;
         sets.into_iter().flatten().try_for_each(|samples| samples.check(classes))?;
         let size = |samples: &Samples| (samples.height, samples.width);
@@ -100,8 +100,11 @@ impl<G: Gpu> Training<G> {
         };
         let train = batches(train, true)?;
         let valid = valid.map(|valid| batches(valid, false)).transpose()?;
-        for len in [Some(&train), valid.as_ref()].into_iter().flatten().flat_map(Batches::lens) {
-            program.prepare(len).map_err(advice)?;
+        let lens =
+            |batches: Option<&Batches>| batches.map_or_else(Vec::new, |batches| batches.lens().to_vec());
+        let trained_on = lens(Some(&train)).into_iter().map(|len| (len, true));
+        for (len, trains) in trained_on.chain(lens(valid.as_ref()).into_iter().map(|len| (len, false))) {
+            program.prepare(len, trains).map_err(advice)?;
         }
         let memory = &program.memory;
         let steps = train.steps().max(valid.as_ref().map_or(0, Batches::steps));
@@ -138,8 +141,9 @@ impl<G: Gpu> Training<G> {
         for alike in batches.chunk_by(|a, b| a == b) {
             let step = Step { phase, batch: alike[0], made, clips };
             let mut left = alike.len();
-            if self.prepared.insert(step) {
+            if !self.prepared.contains(&step) {
                 self.queue(step)?;
+                self.prepared.insert(step);
                 left -= 1;
             }
             while left > 0 {

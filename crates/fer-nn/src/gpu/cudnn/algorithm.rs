@@ -83,8 +83,10 @@ pub(super) fn named(handle: sys::cudnnHandle_t, of: &Shapes, direction: Directio
         ),
     };
     // An algorithm is named once for each kind of arithmetic; which one is used is said in the convolution's descriptor.
-    let is_first = |i: usize| all[..i].iter().all(|other| other.algorithm != all[i].algorithm);
-    Ok((0..all.len()).filter(|&i| is_first(i)).map(|i| all[i]).collect())
+    let same = |named: Named| move |other: &&Named| other.algorithm == named.algorithm;
+    let is_first = |i: usize| all[..i].iter().find(same(all[i])).is_none();
+    let named = |named: Named| Named { repeats: all.iter().filter(same(named)).all(|n| n.repeats), ..named };
+    Ok((0..all.len()).filter(|&i| is_first(i)).map(|i| named(all[i])).collect())
 }
 
 impl Algorithm {

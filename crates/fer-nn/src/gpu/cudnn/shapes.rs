@@ -69,12 +69,6 @@ impl Shapes {
             Kind::F32 => sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
             Kind::Bf16 => sys::cudnnDataType_t::CUDNN_DATA_BFLOAT16,
         };
-        let math = match self.precision {
-            Precision::F32 => sys::cudnnMathType_t::CUDNN_FMA_MATH,
-            Precision::Tf32 => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
-            // The default keeps bfloat16 from the tensor cores.
-            Precision::Bf16 => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
-        };
         let sizes = |sizes: [usize; 4]| sizes.map(|n| n as c_int);
         let last = sys::cudnnTensorFormat_t::CUDNN_TENSOR_NHWC;
         let images = [s.batch, s.in_channels, s.height, s.width];
@@ -91,9 +85,27 @@ impl Shapes {
             result::set_tensor4d_descriptor(self.y.0, last, data, sizes(results)).map_err(Error::wrap)?;
             result::set_convolution2d_descriptor(conv, top, left, stride, stride, 1, 1, mode, sums)
                 .map_err(Error::wrap)?;
-            result::set_convolution_math_type(conv, math).map_err(Error::wrap)?;
-            result::set_convolution_group_count(conv, s.groups as c_int).map_err(Error::wrap)
+            result::set_convolution_group_count(conv, s.groups as c_int).map_err(Error::wrap)?;
         }
+        self.compute_by(self.maths()[0])
+    }
+
+    /// The kinds of arithmetic that give the precision.
+    pub fn maths(&self) -> &'static [sys::cudnnMathType_t] {
+        use sys::cudnnMathType_t::{CUDNN_DEFAULT_MATH, CUDNN_FMA_MATH, CUDNN_TENSOR_OP_MATH};
+        match self.precision {
+            Precision::F32 => &[CUDNN_FMA_MATH],
+            Precision::Tf32 => &[CUDNN_DEFAULT_MATH],
+            // The default keeps bfloat16 from the tensor cores, on which narrow groups may be slow.
+            Precision::Bf16 if self.shape.groups > 1 => &[CUDNN_TENSOR_OP_MATH, CUDNN_DEFAULT_MATH],
+            Precision::Bf16 => &[CUDNN_TENSOR_OP_MATH],
+        }
+    }
+
+    /// Lets what is queued from now on use this arithmetic.
+    pub fn compute_by(&self, math: sys::cudnnMathType_t) -> Result<()> {
+        // SAFETY: the descriptor is alive.
+        unsafe { result::set_convolution_math_type(self.conv.0, math) }.map_err(Error::wrap)
     }
 
     /// The bytes of the input, of the weight and of the output.
