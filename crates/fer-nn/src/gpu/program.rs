@@ -133,8 +133,7 @@ impl<G: Gpu> Program<G> {
         self.capacity
     }
 
-    /// Chooses how batches of `batch` images are computed, once; `trains` says whether back too, which the first call for a batch
-    /// decides.
+    /// Chooses how batches of `batch` images are computed, once: the first call for a batch says whether gradients are too.
     pub fn prepare(&mut self, batch: usize, trains: bool) -> Result<()> {
         if self.prepared.contains_key(&batch) {
             return Ok(());
