@@ -99,7 +99,7 @@ impl Judge<'_> {
             waiting.extend(jobs.try_iter());
             // Nobody waits for these any more.
             waiting.retain(|job: &Job| !job.reply.is_closed());
-            let batch = next(&mut waiting);
+            let batch = next(&mut waiting, rayon::current_num_threads());
             if batch.is_empty() {
                 continue;
             }
@@ -183,10 +183,10 @@ impl Judge<'_> {
 }
 
 /// The jobs that have waited longest, of as many pictures as make all batches of those that wait about equal: with full ones the
-/// last in the queue would wait for a whole batch more.
-fn next(waiting: &mut VecDeque<Job>) -> Vec<Job> {
+/// last in the queue would wait for a whole batch more. Each thread has as many of them, or some would wait for the others.
+fn next(waiting: &mut VecDeque<Job>, threads: usize) -> Vec<Job> {
     let pictures: usize = waiting.iter().map(|job| job.pictures.len()).sum();
-    let most = pictures.div_ceil(pictures.div_ceil(TOGETHER).max(1)).max(1);
+    let most = pictures.div_ceil(pictures.div_ceil(TOGETHER).max(1)).max(1).next_multiple_of(threads);
     let (mut batch, mut taken) = (Vec::new(), 0);
     while taken < most
         && let Some(job) = waiting.pop_front()
@@ -219,7 +219,7 @@ fn unwinding<T>(work: impl FnOnce() -> T) -> Option<T> {
 mod tests {
     use super::*;
 
-    /// The batches of jobs of so many pictures, by their pictures.
+    /// The batches of jobs of so many pictures for two threads, by their pictures.
     fn batches(jobs: &[usize]) -> Vec<Vec<usize>> {
         let job = |&pictures: &usize| Job {
             pictures: vec![Bytes::new(); pictures],
@@ -228,7 +228,7 @@ mod tests {
         };
         let mut waiting: VecDeque<Job> = jobs.iter().map(job).collect();
         let pictures = |batch: Vec<Job>| batch.iter().map(|job| job.pictures.len()).collect();
-        std::iter::repeat_with(|| next(&mut waiting))
+        std::iter::repeat_with(|| next(&mut waiting, 2))
             .map(pictures)
             .take_while(|b: &Vec<_>| !b.is_empty())
             .collect()
@@ -240,7 +240,8 @@ mod tests {
         assert!(sizes(0).is_empty());
         assert_eq!(sizes(1), [1]);
         assert_eq!(sizes(24), [24]);
-        assert_eq!(sizes(25), [13, 12]);
+        assert_eq!(sizes(25), [14, 11]);
+        assert_eq!(sizes(76), [20, 20, 18, 18]);
         assert_eq!(sizes(100), [20; 5]);
         // A job stays whole.
         assert_eq!(batches(&[1, 30, 1]), [vec![1, 30], vec![1]]);
