@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-[[ $minutes =~ ^[0-9]+$ ]] || { echo "gpu_check: --minutes $minutes is no whole number; $usage" >&2; exit 2; }
+[[ $minutes =~ ^[1-9][0-9]*$ ]] || { echo "gpu_check: --minutes $minutes is no whole number; $usage" >&2; exit 2; }
 for stage in $wanted; do
     [[ " $stages " == *" $stage "* ]] || { echo "gpu_check: no stage $stage; there are $stages" >&2; exit 2; }
 done
@@ -45,7 +45,7 @@ done
 mkdir -p "$out"
 out=$(realpath "$out")
 # Ctrl-C reaches tee too, which still has the table to write.
-exec > >(tee -i "$out/log") 2>&1
+exec > >(tee -ia "$out/log") 2>&1
 tee=$!
 
 # The table takes a moment.
@@ -83,7 +83,7 @@ finish() {
         printf 'FAILED: %s\n' "${failed[@]}"
         code=1
     else
-        echo "gpu_check: all checks passed in $SECONDS s; log and measurements in $out"
+        echo "gpu_check: passed in $SECONDS s: $wanted; log and measurements in $out"
     fi
     # The last lines are tee's to print; what a peer left running may keep it open.
     exec >&- 2>&-

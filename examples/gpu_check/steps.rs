@@ -1,7 +1,5 @@
 //! Trainings of few steps: beside the CPU's, again, in launches of several steps, and under a memory checker.
 
-use std::collections::BTreeMap;
-
 use candle_core::{Device, Tensor};
 use candle_nn::VarMap;
 use fer::DeviceLoader;
@@ -110,17 +108,11 @@ fn bits(device: &Device, compute: Compute, together: usize) -> Result<Vec<f64>, 
         bits.extend(training.train(steps, &updates)?.iter().map(|result| result.loss));
     }
     training.store()?;
-    for var in sorted(&weights)? {
-        bits.extend(var.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from));
+    for tensor in fer::train::weights::snapshot(&weights)?.values() {
+        let values = tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+        bits.extend(values.into_iter().map(f64::from));
     }
     Ok(bits)
-}
-
-/// The variables by their names.
-fn sorted(weights: &VarMap) -> Result<Vec<Tensor>, Failure> {
-    let weights = weights.data().lock().map_err(|_| "poisoned")?;
-    let by_name: BTreeMap<_, _> = weights.iter().collect();
-    Ok(by_name.into_values().map(|var| var.as_tensor().clone()).collect())
 }
 
 /// Adam's factors at step `t`, from 1, with Keras' settings.

@@ -71,16 +71,15 @@ impl Face {
 }
 
 impl Square {
-    /// The square cut out and turned upright, as `pixels`×`pixels`: each pixel is the mean of what it covers; outside the picture
-    /// its edge goes on. An empty picture, or a square whose numbers are not finite, gives black.
+    /// The square cut out and turned upright, as `pixels`×`pixels`: each pixel is the mean of what it covers, of at most 256×256
+    /// samples; outside the picture its edge goes on. An empty picture, or a square whose numbers are not finite, gives black.
     pub fn cut(&self, picture: &RgbImage, pixels: u32) -> RgbImage {
         let Self { center, side, roll } = *self;
         if picture.is_empty() || ![center.x, center.y, side, roll].iter().all(|v| v.is_finite()) {
             return RgbImage::new(pixels, pixels);
         }
         let step = side / pixels as f32;
-        // So many samples along each axis of a pixel that none lies further than a pixel of the picture from the next, as long as
-        // they can be counted.
+        // So many samples along each axis of a pixel that none lies further than a pixel of the picture from the next.
         let samples = step.ceil().clamp(1.0, MOST_SAMPLES) as u32;
         let share = 1.0 / (samples * samples) as f32;
         // From the middle to each sample, along an axis.

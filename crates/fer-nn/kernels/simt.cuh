@@ -48,31 +48,32 @@ __device__ inline void from_float(float v, float& to) { to = v; }
 template <typename T, int N>
 struct alignas(sizeof(T) * N) Packed { T values[N]; };
 
-// A vector's place is a multiple of its size, which only the emulated card checks.
-template <typename P>
-__device__ inline void expect_aligned(const void* at) {
+// The vector at a place, a multiple of its size, which only the emulated card checks.
+template <int N, typename T>
+__device__ inline Packed<T, N>* vector(T* at) {
 #ifndef __CUDACC__
-    if (reinterpret_cast<uintptr_t>(at) % sizeof(P) != 0) emulator::fail("a vector at a place that is no multiple of its size");
-#else
-    (void)at;
+    if (reinterpret_cast<uintptr_t>(at) % sizeof(Packed<T, N>) != 0)
+        emulator::fail("a vector at a place that is no multiple of its size");
 #endif
+    return reinterpret_cast<Packed<T, N>*>(at);
 }
 
 template <int N, typename T>
+__device__ inline const Packed<T, N>* vector(const T* at) { return vector<N>(const_cast<T*>(at)); }
+
+template <int N, typename T>
 __device__ inline void load(const T* from, float (&to)[N]) {
-    expect_aligned<Packed<T, N>>(from);
-    const Packed<T, N> packed = *reinterpret_cast<const Packed<T, N>*>(from);
+    const Packed<T, N> packed = *vector<N>(from);
 #pragma unroll
     for (int i = 0; i < N; i++) to[i] = to_float(packed.values[i]);
 }
 
 template <int N, typename T>
 __device__ inline void store(T* to, const float (&from)[N]) {
-    expect_aligned<Packed<T, N>>(to);
     Packed<T, N> packed;
 #pragma unroll
     for (int i = 0; i < N; i++) from_float(from[i], packed.values[i]);
-    *reinterpret_cast<Packed<T, N>*>(to) = packed;
+    *vector<N>(to) = packed;
 }
 
 // Products and sums that are never fused, where the CPU's bits matter.
@@ -128,7 +129,7 @@ __device__ void leave_sums(double (&sums)[V], u32 channel, u32 channels, double*
     if (threadIdx.y != 0 || channel >= channels) return;
     double* to = partial + (size_t(blockIdx.x) * channels + channel) * 2;
 #pragma unroll
-    for (int i = 0; i < V; i += 2) *reinterpret_cast<Packed<double, 2>*>(to + i) = {sums[i], sums[i + 1]};
+    for (int i = 0; i < V; i += 2) *vector<2>(to + i) = {sums[i], sums[i + 1]};
 }
 
 // Adds up what `blocks` blocks left of a channel: true in the thread that holds the result. A block is (channels, rows).
@@ -138,7 +139,7 @@ __device__ inline bool total_sums(const double* partial, u32 blocks, u32 channel
 #pragma unroll 8
         for (u32 block = threadIdx.y; block < blocks; block += blockDim.y) {
             const double* from = partial + (size_t(block) * channels + channel) * 2;
-            const Packed<double, 2> of_block = *reinterpret_cast<const Packed<double, 2>*>(from);
+            const Packed<double, 2> of_block = *vector<2>(from);
             sums[0] += of_block.values[0];
             sums[1] += of_block.values[1];
         }

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
-/// Pictures that are judged together at most: a face costs less among more, and what waits longer than for one such batch waits for
+/// Pictures that are judged together at most, but for some more to give each thread as many: a face costs less among more, and what waits longer than for one such batch waits for
 /// the processor anyway.
 const TOGETHER: usize = 24;
 /// Faces of a picture that are explained, the surest: a crowd would keep everybody waiting.

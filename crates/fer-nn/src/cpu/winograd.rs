@@ -40,18 +40,11 @@ mod vector;
 mod weight_gradient;
 
 use self::convolve::Output;
+pub(super) use self::transformed::Direction;
 pub(crate) use self::transformed::Transformed;
 use self::transformed::{Filtering, TILES_OF_GRADIENT};
 use super::groups::{GROUP, Images, Strip};
 use crate::geometry::ConvShape;
-
-/// Which of the two convolutions with a weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    Forward,
-    /// From the output's gradient to the input's: the weight turned by half, its channels swapped.
-    InputGradient,
-}
 
 /// Whether this is the method for a convolution: at least half of the multiplications are saved, and there are
 /// channels enough to fill the vectors.

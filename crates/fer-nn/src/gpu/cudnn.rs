@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candle_core::cuda_backend::cudarc::cudnn::{result, sys};
-use candle_core::cuda_backend::cudarc::driver::sys::{CUdevice_attribute_enum as Of, CUevent_flags};
-use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError};
+use candle_core::cuda_backend::cudarc::driver::sys::CUevent_flags;
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use candle_core::{Context, Error, Result, bail};
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +115,7 @@ impl Cudnn {
             handle,
             stream: stream.clone(),
             compute,
-            limits: limits(context).ok(),
+            limits: Limits::of(context).ok(),
             kept: Kept::of_user(format!("{card}_cudnn_{}", result::get_version())),
             workspace: RefCell::default(),
             chosen: RefCell::default(),
@@ -307,22 +307,4 @@ impl Cudnn {
         // descriptors' shapes.
         unsafe { self.queue(&of.shapes, choice, of.workspace.at, operands, to) }
     }
-}
-
-/// What a card can do at most, as it says itself.
-fn limits(context: &CudaContext) -> std::result::Result<Limits, DriverError> {
-    let of = |attribute| Ok::<_, DriverError>(context.attribute(attribute)?.max(0) as u32);
-    let clock = |kilohertz: u32| f64::from(kilohertz) * 1e3;
-    let memory = clock(of(Of::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?);
-    let width = f64::from(of(Of::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?) / 8.0;
-    Ok(Limits {
-        capability: (
-            of(Of::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-            of(Of::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-        ),
-        multiprocessors: of(Of::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
-        clock: clock(of(Of::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?),
-        // Two transfers a clock.
-        bandwidth: 2.0 * memory * width,
-    })
 }

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::cudarc::driver::sys::CUdevice_attribute_enum as Of;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError};
+
 use super::card::Kind;
 use crate::Precision;
 use crate::geometry::ConvShape;
@@ -22,6 +27,25 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// Those of a card, as it says itself.
+    #[cfg(feature = "cuda")]
+    pub fn of(context: &CudaContext) -> Result<Self, DriverError> {
+        let of = |attribute| Ok::<_, DriverError>(context.attribute(attribute)?.max(0) as u32);
+        let clock = |kilohertz: u32| f64::from(kilohertz) * 1e3;
+        let memory = clock(of(Of::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?);
+        let width = f64::from(of(Of::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?) / 8.0;
+        Ok(Self {
+            capability: (
+                of(Of::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+                of(Of::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+            ),
+            multiprocessors: of(Of::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+            clock: clock(of(Of::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?),
+            // Two transfers a clock.
+            bandwidth: 2.0 * memory * width,
+        })
+    }
+
     /// Multiply-adds a clock of a multiprocessor. Sources: NVIDIA, CUDA C++ Programming Guide, "Arithmetic Instructions" (f32);
     /// the A100, GA102, H100 and Blackwell whitepapers (tensor cores, dense, sums in f32).
     fn multiply_adds(&self, precision: Precision) -> f64 {

@@ -58,7 +58,6 @@ impl<G: Gpu> Planar<G> {
         to: Address,
     ) -> Result<()> {
         let planes = planes_of(dims);
-        countable(len(planes))?;
         match (*primitive, operands) {
             (Primitive::Conv2d(s, activation), &[x, weight, ref bias @ ..]) => {
                 let bias = bias.first().copied().unwrap_or_default();
@@ -111,6 +110,7 @@ impl<G: Gpu> Planar<G> {
     }
 
     fn each(&self, kernel: &str, count: usize, args: &impl super::card::Args) -> Result<()> {
+        countable(count)?;
         self.gpu().launch(kernel, [count.div_ceil(THREADS), 1], [THREADS, 1], args)
     }
 

@@ -100,11 +100,10 @@ impl<G: Gpu> Training<G> {
         };
         let train = batches(train, true)?;
         let valid = valid.map(|valid| batches(valid, false)).transpose()?;
-        let lens =
-            |batches: Option<&Batches>| batches.map_or_else(Vec::new, |batches| batches.lens().to_vec());
-        let trained_on = lens(Some(&train)).into_iter().map(|len| (len, true));
-        for (len, trains) in trained_on.chain(lens(valid.as_ref()).into_iter().map(|len| (len, false))) {
-            program.prepare(len, trains).map_err(advice)?;
+        for (batches, trains) in iter::once((&train, true)).chain(valid.iter().map(|valid| (valid, false))) {
+            for len in batches.lens() {
+                program.prepare(len, trains).map_err(advice)?;
+            }
         }
         let memory = &program.memory;
         let steps = train.steps().max(valid.as_ref().map_or(0, Batches::steps));

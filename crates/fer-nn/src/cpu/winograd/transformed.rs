@@ -1,8 +1,15 @@
 //! Weights transformed for a minimal filtering, and which filtering is the fastest.
 
-use super::Direction;
 use super::kernel::Kernel;
 use crate::geometry::ConvShape;
+
+/// Which of the two convolutions with a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cpu) enum Direction {
+    Forward,
+    /// From the output's gradient to the input's: the weight turned by half, its channels swapped.
+    InputGradient,
+}
 
 /// The minimal filterings: m×m outputs and r×r kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
